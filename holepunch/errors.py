@@ -1,0 +1,229 @@
+"""
+Every error that txholepunch raises, under L{HolepunchError}.
+
+The docstring of a class is the text that a person sees when no more precise sentence was given: see
+L{HolepunchError.__str__}. Errors of the remote side and errors of the caller are told apart, in the
+way of h11: L{LocalProtocolError} means that the caller misused a core.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class HolepunchError(Exception):
+    """
+    Something in txholepunch failed.
+    """
+
+    def __str__(self) -> str:
+        if self.args:
+            return str(self.args[0])
+        return " ".join((inspect.getdoc(type(self)) or "").split())
+
+
+# --- misuse and configuration -------------------------------------------------------------------
+
+
+class LocalProtocolError(HolepunchError):
+    """
+    The program called a part of txholepunch in an order that makes no sense.
+    """
+
+
+class BadAddress(HolepunchError, ValueError):
+    """
+    This is not an address of the form HOST:PORT.
+    """
+
+
+class BadIdentity(HolepunchError):
+    """
+    The identity file cannot be used.
+    """
+
+
+class BadPeerID(HolepunchError, ValueError):
+    """
+    This is not a peer ID (52 letters and digits), nor a peer name.
+    """
+
+
+class UsageError(HolepunchError, ValueError):
+    """
+    The arguments do not make sense together.
+    """
+
+
+# --- packets ------------------------------------------------------------------------------------
+
+
+class MalformedMessage(HolepunchError):
+    """
+    These bytes are not a message of the protocol.
+    """
+
+
+class StunError(HolepunchError):
+    """
+    The STUN server answered with an error.
+    """
+
+
+class TransactionTimedOut(HolepunchError):
+    """
+    The STUN server did not answer.
+    """
+
+
+# --- the rendezvous service ---------------------------------------------------------------------
+
+
+class RendezvousError(HolepunchError):
+    """
+    The rendezvous service refused.
+    """
+
+
+class RendezvousUnreachable(RendezvousError):
+    """
+    The rendezvous service could not be reached: check its address, and that TCP to it is allowed.
+    """
+
+
+class ServiceIdentityChanged(RendezvousError):
+    """
+    The rendezvous service shows another key than before: somebody may be impersonating it.
+    """
+
+
+class NameTaken(RendezvousError):
+    """
+    Another peer is registered under that name: choose another name.
+    """
+
+
+class BadName(RendezvousError, ValueError):
+    """
+    A peer name has 1 to 63 letters, digits, dots, dashes and underscores, and is not like a peer ID.
+    """
+
+
+class NotRegistered(RendezvousError):
+    """
+    The peer must register before it asks for anything else.
+    """
+
+
+class UnknownPeer(RendezvousError):
+    """
+    No peer of that name or ID is registered: it may be offline, or the name misspelt.
+    """
+
+
+class PeerNotListening(RendezvousError):
+    """
+    The peer is online, but accepts no connections.
+    """
+
+
+class PeerIsSelf(RendezvousError):
+    """
+    A peer cannot connect to itself: this name or ID is its own.
+    """
+
+
+class SessionRefused(RendezvousError):
+    """
+    The peer, or the service's policy, refused the session.
+    """
+
+
+class UnknownSession(RendezvousError):
+    """
+    The service does not know that session: it has ended or expired.
+    """
+
+
+class TooManyRequests(RendezvousError):
+    """
+    Too many requests in a short time: wait a moment and try again.
+    """
+
+
+class TooLarge(RendezvousError, ValueError):
+    """
+    The value is too large to be sent over the main connection.
+    """
+
+
+# --- sessions and paths -------------------------------------------------------------------------
+
+
+class SessionError(HolepunchError):
+    """
+    The session ended without a path.
+    """
+
+
+class NoPathFound(SessionError):
+    """
+    No candidate pair worked.
+
+    @ivar fates: One sentence for each pair: what was tried and how it ended.
+    """
+
+    def __init__(self, message: str = "", fates: tuple[str, ...] = ()) -> None:
+        super().__init__(message or "No candidate pair worked.")
+        self.fates = fates
+
+
+class SessionTimedOut(SessionError):
+    """
+    The session took too long.
+    """
+
+
+class PeerVanished(SessionError):
+    """
+    The peer's main connection was lost before a path was found.
+    """
+
+
+class PathLost(HolepunchError):
+    """
+    The path stopped working: the other side no longer answers.
+    """
+
+
+class WrongPeer(HolepunchError):
+    """
+    The other side of the connection proved another identity than the expected one.
+    """
+
+
+class PeerClosed(HolepunchError):
+    """
+    The peer service was stopped.
+    """
+
+
+# --- the lab ------------------------------------------------------------------------------------
+
+
+class LabError(HolepunchError):
+    """
+    The lab could not be built.
+    """
+
+
+class NamespacesUnavailable(LabError):
+    """
+    This system does not let us make network namespaces.
+    """
+
+
+class BadTopology(LabError, ValueError):
+    """
+    The topology text cannot be understood.
+    """
