@@ -49,6 +49,12 @@ class BadPeerID(HolepunchError, ValueError):
     """
 
 
+class BadCredentials(HolepunchError, ValueError):
+    """
+    This user name or password cannot be used.
+    """
+
+
 class UsageError(HolepunchError, ValueError):
     """
     The arguments do not make sense together.
@@ -184,6 +190,12 @@ class SessionTimedOut(SessionError):
     """
 
 
+class BadCandidate(HolepunchError, ValueError):
+    """
+    This is not a candidate in the form of RFC 8839.
+    """
+
+
 class PeerVanished(SessionError):
     """
     The peer's main connection was lost before a path was found.
@@ -193,6 +205,12 @@ class PeerVanished(SessionError):
 class PathLost(HolepunchError):
     """
     The path stopped working: the other side no longer answers.
+    """
+
+
+class NoLocalPort(HolepunchError):
+    """
+    No local port could be opened: is there a network?
     """
 
 

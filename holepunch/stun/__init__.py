@@ -1,0 +1,61 @@
+"""
+STUN (RFC 8489), without I/O: messages, keys, transactions, answering and framing.
+"""
+
+from holepunch.stun.answering import Answer, BindingAnswerer
+from holepunch.stun.attributes import (
+    ATTRIBUTES,
+    AddressErrorCode,
+    Attribute,
+    AttributeCodec,
+    AttributeType,
+    ChangeRequest,
+    ErrorCode,
+    ICMPValue,
+    PasswordAlgorithm,
+    PasswordAlgorithmNumber,
+    attributeName,
+)
+from holepunch.stun.framing import Rfc4571Framer, StunFramer, frameRfc4571
+from holepunch.stun.message import (
+    TRANSACTION_ID_LENGTH,
+    Message,
+    MessageClass,
+    Method,
+    ReceivedMessage,
+    decode,
+    looksLikeStun,
+)
+from holepunch.stun.password import longTermKey, opaqueString, shortTermKey, userHash
+from holepunch.stun.transaction import ClientTransaction
+
+__all__ = [
+    "ATTRIBUTES",
+    "TRANSACTION_ID_LENGTH",
+    "AddressErrorCode",
+    "Answer",
+    "Attribute",
+    "AttributeCodec",
+    "AttributeType",
+    "BindingAnswerer",
+    "ChangeRequest",
+    "ClientTransaction",
+    "ErrorCode",
+    "ICMPValue",
+    "Message",
+    "MessageClass",
+    "Method",
+    "PasswordAlgorithm",
+    "PasswordAlgorithmNumber",
+    "ReceivedMessage",
+    "Rfc4571Framer",
+    "StunFramer",
+    "attributeName",
+    "decode",
+    "frameRfc4571",
+    "longTermKey",
+    "looksLikeStun",
+    "opaqueString",
+    "shortTermKey",
+    "userHash",
+]

@@ -1,0 +1,66 @@
+"""
+Messages that the RFCs print, with the values to be found in them.
+
+Owns: the four of RFC 5769 section 2, and RFC 8489 appendix B.1 as corrected by its erratum: the
+printed one has a wrong length and lacks the PASSWORD-ALGORITHM that its own HMAC covers.
+"""
+
+from __future__ import annotations
+
+from holepunch.address import TransportAddress
+
+SHORT_TERM_PASSWORD = "VOkJxbRl1RmTxUk/WvJxBt"
+#: The RFCs write the password with letters that SASLprep maps to these.
+LONG_TERM_PASSWORD = "TheMatrIX"
+LONG_TERM_USERNAME = "\u30de\u30c8\u30ea\u30c3\u30af\u30b9"
+REALM = "example.org"
+
+MAPPED_IPV4 = TransportAddress("192.0.2.1", 32853)
+MAPPED_IPV6 = TransportAddress("2001:db8:1234:5678:11:2233:4455:6677", 32853)
+
+#: RFC 5769 section 2.1; the padding is of spaces.
+REQUEST = bytes.fromhex(
+    "000100582112a442b7e7a701bc34d686fa87dfae"
+    "802200105354554e207465737420636c69656e74"
+    "002400046e0001ff"
+    "80290008932ff9b151263b36"
+    "000600096576746a3a68367659202020"
+    "000800149aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a2"
+    "80280004e57a3bcf"
+)
+#: RFC 5769 section 2.2.
+RESPONSE_IPV4 = bytes.fromhex(
+    "0101003c2112a442b7e7a701bc34d686fa87dfae"
+    "8022000b7465737420766563746f7220"
+    "002000080001a147e112a643"
+    "000800142b91f599fd9e90c38c7489f92af9ba53f06be7d7"
+    "80280004c07d4c96"
+)
+#: RFC 5769 section 2.3.
+RESPONSE_IPV6 = bytes.fromhex(
+    "010100482112a442b7e7a701bc34d686fa87dfae"
+    "8022000b7465737420766563746f7220"
+    "002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d9"
+    "00080014a382954e4be67bf11784c97c8292c275bfe3ed41"
+    "80280004c8fb0b4c"
+)
+#: RFC 5769 section 2.4.
+LONG_TERM_REQUEST = bytes.fromhex(
+    "000100602112a44278ad3433c6ad72c029da412e"
+    "00060012e3839ee38388e383aae38383e382afe382b90000"
+    "0015001c662f2f3439396b39353464364f4c33346f4c39465354767936347341"
+    "0014000b6578616d706c652e6f726700"
+    "00080014f67024656dd64a3e02b8e0712e85c9a28ca89666"
+)
+#: RFC 8489 appendix B.1.
+SHA256_REQUEST = bytes.fromhex(
+    "000100902112a44278ad3433c6ad72c029da412e"
+    "001e00204a3cf38fef6992bda952c6780417da0f24819415569e60b205c46e41407f1704"
+    "001500296f624d61744a6f7332414141"
+    "43662f2f3439396b39353464364f4c33346f4c39465354767936347341000000"
+    "0014000b6578616d706c652e6f726700"
+    "001d000400020000"
+    "001c0020b5c7bf005b6c52a21c51c5e892f81924136296cb927c43149309278cc6518e65"
+)
+
+ALL = (REQUEST, RESPONSE_IPV4, RESPONSE_IPV6, LONG_TERM_REQUEST, SHA256_REQUEST)
