@@ -1,0 +1,84 @@
+"""
+One link at run time: when a packet arrives at its other end, if it does.
+
+Owns: the delay, order and loss of packets on a link, and the count of them.
+Knows nothing of: what is at its ends.
+Driven by: L{holepunch.lab.fabric}.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import attrs
+
+from holepunch.lab.topology import LinkSpec
+
+# How much later than the rest a packet arrives that is held back; at least so many seconds.
+_LEAST_HOLD = 0.001
+
+
+@attrs.define
+class LinkCounters:
+    """
+    What happened on a link, both directions together.
+    """
+
+    sent: int = 0
+    lost: int = 0
+    heldBack: int = 0
+    duplicated: int = 0
+
+
+class Link:
+    """
+    A link between a host or NAT and the network that it is in.
+
+    @ivar spec: How it treats packets from now on; it may be replaced at any time.
+    """
+
+    def __init__(self, name: str, spec: LinkSpec, random: Random) -> None:
+        self.name = name
+        self.counters = LinkCounters()
+        self._random = random
+        # The latest arrival so far, up and down: jitter alone does not change the order.
+        self._latest = [0.0, 0.0]
+        self.spec = spec
+
+    @property
+    def spec(self) -> LinkSpec:
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: LinkSpec) -> None:
+        self._spec = spec
+        self._latency = spec.latency
+        self._isRegular = not (spec.jitter or spec.loss or spec.reorder or spec.duplicate)
+
+    def arrivals(self, isUpward: bool, now: float) -> tuple[float, ...]:
+        """
+        When a packet that enters the link now leaves it: not at all, once or twice.
+        """
+        self.counters.sent += 1
+        if self._isRegular:
+            return (now + self._latency,)
+        spec, random = self._spec, self._random
+        if spec.loss and random.random() < spec.loss:
+            self.counters.lost += 1
+            return ()
+        arrivals = [self._arrival(isUpward, now)]
+        if spec.duplicate and random.random() < spec.duplicate:
+            self.counters.duplicated += 1
+            arrivals.append(self._arrival(isUpward, now))
+        return tuple(arrivals)
+
+    def _arrival(self, isUpward: bool, now: float) -> float:
+        spec, random = self._spec, self._random
+        arrival = now + spec.latency
+        if spec.jitter:
+            arrival += random.uniform(0.0, spec.jitter)
+        if spec.reorder and random.random() < spec.reorder:
+            self.counters.heldBack += 1
+            return arrival + max(_LEAST_HOLD, spec.latency) * random.uniform(0.5, 2.0)
+        arrival = self._latest[isUpward] = max(arrival, self._latest[isUpward])
+        return arrival

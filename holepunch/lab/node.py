@@ -1,0 +1,186 @@
+"""
+The places in the network where a packet changes its direction.
+
+Owns: the decision where a packet goes next: switches, hosts' interfaces, NATs.
+Knows nothing of: delays and loss; which topology it is part of.
+Driven by: L{holepunch.lab.fabric}, and by packets arriving out of L{Transit}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holepunch.address import TransportAddress
+from holepunch.errors import BadTopology
+from holepunch.lab.link import Link
+from holepunch.lab.transit import Fate, Step, Transit
+from holepunch.nat.device import NATDevice
+from holepunch.nat.effects import Drop, Side
+from holepunch.nat.packet import ICMPError, ICMPType, Packet, Protocol, UnreachableCode
+
+
+class Network:
+    """
+    A switch: the core, or the network behind a NAT.
+
+    @ivar members: Who has which address.
+    @ivar gateway: The NAT that leads outside; L{None} in the core.
+    @param complainer: The address that answers with an ICMP host unreachable where there is no way;
+        L{None}: such packets vanish.
+    """
+
+    gateway: NATNode | None = None
+
+    def __init__(self, transit: Transit, complainer: TransportAddress | None) -> None:
+        self.members: dict[str, Node] = {}
+        self._transit = transit
+        self._complainer = complainer
+
+    def fromMember(self, packet: Packet) -> None:
+        """
+        Pass on what a member of the network sent.
+        """
+        member = self.members.get(packet.destination.host)
+        if member is not None:
+            member.descend(packet)
+        elif self.gateway is not None:
+            self.gateway.fromInside(packet)
+        else:
+            self._giveUp("core", packet)
+
+    def fromGateway(self, packet: Packet) -> None:
+        """
+        Pass on what the gateway sends into the network.
+        """
+        member = self.members.get(packet.destination.host)
+        if member is not None:
+            member.descend(packet)
+        elif self.gateway is not None:
+            self._giveUp(self.gateway.name, packet)
+
+    def _giveUp(self, place: str, packet: Packet) -> None:
+        self._transit.tell(place, packet, Fate.UNROUTABLE)
+        if self._complainer is None or packet.protocol is Protocol.ICMP:
+            return
+        error = ICMPError(ICMPType.DESTINATION_UNREACHABLE, UnreachableCode.HOST, packet)
+        destination = TransportAddress(packet.source.host, 0)
+        answer = Packet(Protocol.ICMP, self._complainer, destination, icmp=error)
+        self._transit.tell(place, answer, Fate.SENT)
+        self.fromMember(answer)
+
+
+class Node:
+    """
+    Something with addresses in a network, and a link to it.
+
+    @ivar hosts: Its IP addresses there.
+    """
+
+    def __init__(
+        self, transit: Transit, network: Network, link: Link, hosts: Sequence[str]
+    ) -> None:
+        self.name = link.name
+        self.link = link
+        self.transit = transit
+        self.network = network
+        self.hosts = tuple(hosts)
+        self._join()
+
+    def move(self, network: Network, hosts: Sequence[str]) -> None:
+        """
+        Leave the network and join another, or the same with other addresses.
+
+        @raise BadTopology: Another member has one of the addresses.
+        """
+        for host in self.hosts:
+            del self.network.members[host]
+        self.network = network
+        self.hosts = tuple(hosts)
+        self._join()
+
+    def climb(self, packet: Packet) -> None:
+        """
+        Send a packet over the link into the network.
+        """
+        self.transit.cross(self.link, True, self._climbed, packet)
+
+    def descend(self, packet: Packet) -> None:
+        """
+        Send a packet over the link from the network to here.
+        """
+        self.transit.cross(self.link, False, self.receive, packet)
+
+    def receive(self, packet: Packet) -> None:
+        """
+        A packet has come over the link.
+        """
+        raise NotImplementedError
+
+    def _climbed(self, packet: Packet) -> None:
+        self.network.fromMember(packet)
+
+    def _join(self) -> None:
+        for host in self.hosts:
+            owner = self.network.members.setdefault(host, self)
+            if owner is not self:
+                raise BadTopology(f"{owner.name!r} and {self.name!r} both have the address {host}")
+
+
+class HostNode(Node):
+    """
+    The interface of a host.
+
+    @ivar deliver: Takes the packets; L{None} while the host is down.
+    """
+
+    deliver: Step | None = None
+
+    def receive(self, packet: Packet) -> None:
+        if self.deliver is None:
+            self.transit.tell(self.name, packet, Fate.UNATTACHED)
+            return
+        self.transit.tell(self.name, packet, Fate.DELIVERED)
+        self.deliver(packet)
+
+
+class NATNode(Node):
+    """
+    A NAT; its link is the one outside.
+    """
+
+    def __init__(
+        self,
+        transit: Transit,
+        network: Network,
+        link: Link,
+        hosts: Sequence[str],
+        device: NATDevice,
+        inside: Network,
+    ) -> None:
+        super().__init__(transit, network, link, hosts)
+        self.device = device
+        self.inside = inside
+        inside.gateway = self
+
+    def receive(self, packet: Packet) -> None:
+        self.device.receiveOutside(packet, self.transit.now())
+        self._passOn()
+
+    def fromInside(self, packet: Packet) -> None:
+        """
+        A packet of the network inside wants to get out.
+        """
+        self.device.receiveInside(packet, self.transit.now())
+        self._passOn()
+
+    def _passOn(self) -> None:
+        for effect in self.device.takeEffects():
+            packet = effect.packet
+            if isinstance(effect, Drop):
+                self.transit.tell(self.name, packet, Fate.DROPPED, effect.reason.value)
+                continue
+            self.transit.tell(self.name, packet, Fate.TRANSLATED)
+            if effect.side is Side.OUTSIDE:
+                self.climb(packet)
+            else:
+                self.inside.fromGateway(packet)

@@ -1,0 +1,437 @@
+"""
+What a network of the lab looks like: hosts, NATs and links, as pure values.
+
+Owns: the values, their validation, the text form of L{Topology.parse}, and the usual scenarios.
+Knows nothing of: packets, clocks, or which back end will build the network.
+Driven by: tests, C{holepunch lab}; read by L{holepunch.lab.fabric} and both back ends.
+
+One network is the I{core}, where every address is public. Every L{NATSpec} has one more network
+behind it. A host or a NAT is C{behind} a NAT, or in the core where C{behind} is L{None}; it reaches
+that network over its own link. A packet between two hosts so crosses the link of each of them, and
+that of each NAT on the way.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+import attrs
+
+from holepunch.address import TransportAddress, isPrivateHost, isUsableHost
+from holepunch.errors import BadAddress, BadTopology
+from holepunch.nat.behaviour import NAMED_BEHAVIOURS, NATBehaviour
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _checkShare(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise BadTopology(f"{attribute.name} is a share from 0 to 1, not {value}")
+
+
+def _checkSeconds(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 <= value < 3600.0:
+        raise BadTopology(f"{attribute.name} is a number of seconds from 0 to 3600, not {value}")
+
+
+def _checkName(instance: object, attribute: object, value: str) -> None:
+    if not value or not all(part.isalnum() for part in value.split("-")):
+        raise BadTopology(f"{value!r} is no name: use letters, digits and single dashes")
+
+
+def _normalHosts(hosts: tuple[str, ...] | list[str] | str) -> tuple[str, ...]:
+    if isinstance(hosts, str):
+        hosts = (hosts,)
+    try:
+        return tuple(TransportAddress(host, 0).host for host in hosts)
+    except BadAddress as error:
+        raise BadTopology(str(error)) from None
+
+
+def _parseSubnet(text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise BadTopology(f"{text!r} is no IPv4 subnet: {error}") from None
+
+
+def _normalSubnet(text: str) -> str:
+    return str(_parseSubnet(text))
+
+
+@attrs.frozen(kw_only=True)
+class LinkSpec:
+    """
+    How one link treats the packets of either direction.
+
+    @ivar latency: One way, in seconds.
+    @ivar jitter: Up to so many seconds more, at random; packets stay in order.
+    @ivar loss: The share of packets that vanish.
+    @ivar reorder: The share of packets that are held back, so that later ones overtake them.
+    @ivar duplicate: The share of packets that arrive twice.
+    """
+
+    latency: float = attrs.field(default=0.005, validator=_checkSeconds)
+    jitter: float = attrs.field(default=0.0, validator=_checkSeconds)
+    loss: float = attrs.field(default=0.0, validator=_checkShare)
+    reorder: float = attrs.field(default=0.0, validator=_checkShare)
+    duplicate: float = attrs.field(default=0.0, validator=_checkShare)
+
+
+_LINK = LinkSpec()
+
+
+@attrs.frozen(kw_only=True)
+class HostSpec:
+    """
+    One machine with a network interface.
+
+    @ivar addresses: The IP addresses of its interface; one string for a single address.
+    @ivar behind: The name of the NAT whose inside network it is in; L{None}: the public core.
+    @ivar link: What joins it to that network.
+    """
+
+    name: str = attrs.field(validator=_checkName)
+    addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
+    behind: str | None = None
+    link: LinkSpec = _LINK
+
+
+@attrs.frozen(kw_only=True)
+class NATSpec:
+    """
+    One NAT and the network inside it.
+
+    @ivar behaviour: What it does to packets.
+    @ivar addresses: Its external IP addresses; one string for a single address.
+    @ivar inside: The subnet inside, such as C{192.168.1.0/24}.
+    @ivar behind: The name of the NAT that it is behind itself; L{None}: the public core.
+    @ivar link: What joins its outside to that network.
+    @ivar isKernel: In the namespace back end, let the kernel's own masquerade do the work; the
+        simulated back end follows C{behaviour}.
+    """
+
+    name: str = attrs.field(validator=_checkName)
+    behaviour: NATBehaviour
+    addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
+    inside: str = attrs.field(converter=_normalSubnet)
+    behind: str | None = None
+    link: LinkSpec = _LINK
+    isKernel: bool = False
+
+    @property
+    def subnet(self) -> ipaddress.IPv4Network:
+        """
+        C{inside}, parsed.
+        """
+        return _parseSubnet(self.inside)
+
+    @property
+    def gateway(self) -> str:
+        """
+        The NAT's own address in the network inside: the first one.
+        """
+        return str(self.subnet.network_address + 1)
+
+
+@attrs.frozen
+class Topology:
+    """
+    A whole network.
+
+    @raise BadTopology: The parts do not fit together; the message says which and why.
+    """
+
+    hosts: tuple[HostSpec, ...]
+    nats: tuple[NATSpec, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        self._checkNames()
+        self._checkLoops()
+        self._checkAddresses()
+
+    def host(self, name: str) -> HostSpec:
+        """
+        The host of that name.
+
+        @raise BadTopology: There is none.
+        """
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise BadTopology(
+            f"there is no host {name!r}: choose of {_list(each.name for each in self.hosts)}"
+        )
+
+    def nat(self, name: str) -> NATSpec:
+        """
+        The NAT of that name.
+
+        @raise BadTopology: There is none.
+        """
+        for nat in self.nats:
+            if nat.name == name:
+                return nat
+        raise BadTopology(
+            f"there is no NAT {name!r}: choose of {_list(each.name for each in self.nats)}"
+        )
+
+    def natsAbove(self, spec: HostSpec | NATSpec) -> tuple[NATSpec, ...]:
+        """
+        The NATs between C{spec} and the core, the nearest first.
+        """
+        found: list[NATSpec] = []
+        while spec.behind is not None:
+            spec = self.nat(spec.behind)
+            found.append(spec)
+        return tuple(found)
+
+    def withLinks(self, link: LinkSpec) -> Topology:
+        """
+        The same network with C{link} for every link.
+        """
+        return Topology(
+            tuple(attrs.evolve(host, link=link) for host in self.hosts),
+            tuple(attrs.evolve(nat, link=link) for nat in self.nats),
+        )
+
+    @classmethod
+    def twoNATs(
+        cls,
+        alice: NATBehaviour | None,
+        bob: NATBehaviour | None,
+        link: LinkSpec = _LINK,
+    ) -> Topology:
+        """
+        Each peer behind its own NAT, or public where the behaviour is L{None}.
+        """
+        return cls(
+            (_rendezvous(link), _alice(alice, link), _bob(bob, link)),
+            (
+                *_nats("nat-alice", alice, "31.1.0.1", "192.168.1.0/24", link),
+                *_nats("nat-bob", bob, "31.2.0.1", "192.168.2.0/24", link),
+            ),
+        )
+
+    @classmethod
+    def onePublic(cls, behaviour: NATBehaviour, link: LinkSpec = _LINK) -> Topology:
+        """
+        Alice behind a NAT, bob public: the case for a reverse connection.
+        """
+        return cls.twoNATs(behaviour, None, link)
+
+    @classmethod
+    def sameNAT(cls, behaviour: NATBehaviour | None, link: LinkSpec = _LINK) -> Topology:
+        """
+        Both peers on one LAN behind one NAT, C{nat}; L{None} leaves both public.
+        """
+        if behaviour is None:
+            return cls.twoNATs(None, None, link)
+        return cls(
+            (
+                _rendezvous(link),
+                HostSpec(name="alice", addresses="192.168.1.10", behind="nat", link=link),
+                HostSpec(name="bob", addresses="192.168.1.20", behind="nat", link=link),
+            ),
+            _nats("nat", behaviour, ("31.1.0.1", "31.1.0.2"), "192.168.1.0/24", link),
+        )
+
+    @classmethod
+    def twoLevel(
+        cls,
+        alice: NATBehaviour | None,
+        bob: NATBehaviour | None,
+        carrier: NATBehaviour,
+        link: LinkSpec = _LINK,
+    ) -> Topology:
+        """
+        Each peer behind its own NAT, and both of those behind a carrier's NAT, C{carrier}.
+
+        Whether the two can meet is a question of the carrier's hairpin. L{None} puts the peer
+        itself into the carrier's network.
+        """
+        inside = "carrier"
+        return cls(
+            (
+                _rendezvous(link),
+                _alice(alice, link, inside, "100.64.1.10"),
+                _bob(bob, link, inside, "100.64.2.10"),
+            ),
+            (
+                *_nats("carrier", carrier, ("31.3.0.1", "31.3.0.2"), "100.64.0.0/10", link),
+                *_nats("nat-alice", alice, "100.64.1.1", "192.168.1.0/24", link, inside),
+                *_nats("nat-bob", bob, "100.64.2.1", "192.168.2.0/24", link, inside),
+            ),
+        )
+
+    @classmethod
+    def sameSubnet(cls, alice: NATBehaviour, bob: NATBehaviour, link: LinkSpec = _LINK) -> Topology:
+        """
+        Two homes with the same private subnet, and strangers at the other peer's private address.
+
+        On alice's LAN C{decoy-bob} has bob's private address, on bob's LAN C{decoy-alice} has
+        alice's: whoever is reached there must not be taken for the peer.
+        """
+        subnet = "192.168.1.0/24"
+        return cls(
+            (
+                _rendezvous(link),
+                HostSpec(name="alice", addresses="192.168.1.10", behind="nat-alice", link=link),
+                HostSpec(name="decoy-bob", addresses="192.168.1.20", behind="nat-alice", link=link),
+                HostSpec(name="bob", addresses="192.168.1.20", behind="nat-bob", link=link),
+                HostSpec(name="decoy-alice", addresses="192.168.1.10", behind="nat-bob", link=link),
+            ),
+            (
+                *_nats("nat-alice", alice, "31.1.0.1", subnet, link),
+                *_nats("nat-bob", bob, "31.2.0.1", subnet, link),
+            ),
+        )
+
+    @classmethod
+    def parse(cls, text: str, link: LinkSpec = _LINK) -> Topology:
+        """
+        Build the network that a short text names.
+
+        C{port-restricted/symmetric} puts alice and bob behind a NAT each; C{none} leaves a peer
+        public; C{kernel} is a NAT by the kernel's masquerade. C{full-cone} alone puts both on one
+        LAN behind one NAT. A third name, as in C{full-cone/full-cone/full-cone}, is that of a
+        carrier's NAT before the other two.
+
+        @raise BadTopology: The message names the position, and what was expected there.
+        """
+        names = text.split("/")
+        if len(names) > 3:
+            raise BadTopology(
+                f"{text!r} names {len(names)} NATs; expected alice's, bob's and a carrier's at most"
+            )
+        behaviours = [_named(text, position, name) for position, name in enumerate(names, 1)]
+        if len(behaviours) == 1:
+            return cls.sameNAT(behaviours[0], link)._withKernelNATs({"nat": names[0]})
+        alice, bob, carrier = (*behaviours, None)[:3]
+        if carrier is None:
+            topology = cls.twoNATs(alice, bob, link)
+        else:
+            topology = cls.twoLevel(alice, bob, carrier, link)
+        nats = ("nat-alice", "nat-bob", "carrier")
+        return topology._withKernelNATs(dict(zip(nats, names, strict=False)))
+
+    def _withKernelNATs(self, namedBehaviours: dict[str, str]) -> Topology:
+        kernels = {nat for nat, behaviour in namedBehaviours.items() if behaviour == "kernel"}
+        nats = (attrs.evolve(nat, isKernel=nat.name in kernels) for nat in self.nats)
+        return attrs.evolve(self, nats=tuple(nats))
+
+    def _parts(self) -> tuple[HostSpec | NATSpec, ...]:
+        return (*self.hosts, *self.nats)
+
+    def _checkNames(self) -> None:
+        names: set[str] = set()
+        for spec in self._parts():
+            if spec.name in names:
+                raise BadTopology(f"two parts are named {spec.name!r}")
+            names.add(spec.name)
+            if spec.behind is not None:
+                try:
+                    self.nat(spec.behind)
+                except BadTopology as error:
+                    raise BadTopology(f"{spec.name!r} is behind a NAT, but {error}") from None
+
+    def _checkLoops(self) -> None:
+        for nat in self.nats:
+            seen = {nat.name}
+            above = nat
+            while above.behind is not None:
+                above = self.nat(above.behind)
+                if above.name in seen:
+                    raise BadTopology(f"{nat.name!r} is behind itself")
+                seen.add(above.name)
+
+    def _checkAddresses(self) -> None:
+        taken: dict[tuple[str | None, str], str] = {}
+        for spec in self._parts():
+            if not spec.addresses:
+                raise BadTopology(f"{spec.name!r} has no address")
+            for host in spec.addresses:
+                self._checkAddress(spec, host)
+                owner = taken.setdefault((spec.behind, host), spec.name)
+                if owner != spec.name:
+                    raise BadTopology(f"{owner!r} and {spec.name!r} both have the address {host}")
+
+    def _checkAddress(self, spec: HostSpec | NATSpec, host: str) -> None:
+        if not isUsableHost(host):
+            raise BadTopology(f"{spec.name!r} cannot have the address {host}")
+        if spec.behind is None:
+            if isPrivateHost(host):
+                raise BadTopology(f"{spec.name!r} is public, but its address {host} is not")
+            return
+        outer = self.nat(spec.behind)
+        if ":" in host or ipaddress.IPv4Address(host) not in outer.subnet:
+            raise BadTopology(f"{spec.name!r} has {host}, which is not in {outer.inside}")
+        if host in (outer.gateway, str(outer.subnet[0]), str(outer.subnet[-1])):
+            raise BadTopology(f"{spec.name!r} has {host}, which {outer.name!r} needs for itself")
+        if isinstance(spec, NATSpec) and spec.subnet.overlaps(outer.subnet):
+            raise BadTopology(f"{spec.name!r} has {spec.inside} inside and {outer.inside} outside")
+
+
+def _named(text: str, position: int, name: str) -> NATBehaviour | None:
+    if name == "none":
+        return None
+    if name == "kernel":
+        return NAMED_BEHAVIOURS["linux-masquerade"]
+    try:
+        return NAMED_BEHAVIOURS[name]
+    except KeyError:
+        expected = _list(["none", "kernel", *NAMED_BEHAVIOURS])
+        raise BadTopology(
+            f"{text!r}: name {position}, {name!r}, is no NAT; expected one of {expected}"
+        ) from None
+
+
+def _rendezvous(link: LinkSpec) -> HostSpec:
+    return HostSpec(name="rendezvous", addresses=("5.1.0.1", "5.2.0.1"), link=link)
+
+
+def _alice(
+    nat: NATBehaviour | None,
+    link: LinkSpec,
+    outer: str | None = None,
+    outerAddress: str = "31.1.0.10",
+) -> HostSpec:
+    if nat is None:
+        return HostSpec(name="alice", addresses=outerAddress, behind=outer, link=link)
+    return HostSpec(name="alice", addresses="192.168.1.10", behind="nat-alice", link=link)
+
+
+def _bob(
+    nat: NATBehaviour | None,
+    link: LinkSpec,
+    outer: str | None = None,
+    outerAddress: str = "31.2.0.10",
+) -> HostSpec:
+    if nat is None:
+        return HostSpec(name="bob", addresses=outerAddress, behind=outer, link=link)
+    return HostSpec(name="bob", addresses="192.168.2.10", behind="nat-bob", link=link)
+
+
+def _nats(
+    name: str,
+    behaviour: NATBehaviour | None,
+    addresses: str | tuple[str, ...],
+    inside: str,
+    link: LinkSpec,
+    behind: str | None = None,
+) -> tuple[NATSpec, ...]:
+    if behaviour is None:
+        return ()
+    return (
+        NATSpec(
+            name=name,
+            behaviour=behaviour,
+            addresses=addresses,
+            inside=inside,
+            behind=behind,
+            link=link,
+        ),
+    )
