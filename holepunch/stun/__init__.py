@@ -16,6 +16,12 @@ from holepunch.stun.attributes import (
     PasswordAlgorithmNumber,
     attributeName,
 )
+from holepunch.stun.credentials import (
+    Authenticated,
+    LongTermClient,
+    LongTermVerifier,
+    ResponseFate,
+)
 from holepunch.stun.framing import Rfc4571Framer, StunFramer, frameRfc4571
 from holepunch.stun.message import (
     TRANSACTION_ID_LENGTH,
@@ -26,6 +32,7 @@ from holepunch.stun.message import (
     decode,
     looksLikeStun,
 )
+from holepunch.stun.nonce import NonceMint, SecurityFeature, securityFeatures
 from holepunch.stun.password import longTermKey, opaqueString, shortTermKey, userHash
 from holepunch.stun.transaction import ClientTransaction
 
@@ -37,18 +44,24 @@ __all__ = [
     "Attribute",
     "AttributeCodec",
     "AttributeType",
+    "Authenticated",
     "BindingAnswerer",
     "ChangeRequest",
     "ClientTransaction",
     "ErrorCode",
     "ICMPValue",
+    "LongTermClient",
+    "LongTermVerifier",
     "Message",
     "MessageClass",
     "Method",
+    "NonceMint",
     "PasswordAlgorithm",
     "PasswordAlgorithmNumber",
     "ReceivedMessage",
+    "ResponseFate",
     "Rfc4571Framer",
+    "SecurityFeature",
     "StunFramer",
     "attributeName",
     "decode",
@@ -56,6 +69,7 @@ __all__ = [
     "longTermKey",
     "looksLikeStun",
     "opaqueString",
+    "securityFeatures",
     "shortTermKey",
     "userHash",
 ]
