@@ -1,0 +1,104 @@
+"""
+The interfaces at which a program or an operator may put another policy.
+
+Owns: their methods, and what an implementation promises.
+Knows nothing of: the implementations.
+Driven by: L{holepunch.rendezvous} and L{holepunch.peer}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import Interface
+
+
+class IRendezvousEvents(Interface):
+    """
+    What a peer hears over its main connection.
+    """
+
+    def sessionOffered(introduction: Any) -> Any:
+        """
+        Another peer asks for this one.
+
+        @param introduction: The L{Introduction<holepunch.rendezvous.introduction.Introduction>}.
+        @return: L{True}, L{False}, an L{Answer<holepunch.rendezvous.introduction.Answer>}, or a
+            Deferred of one of these.
+        """
+
+    def candidatesReceived(sessionID: str, candidates: Any) -> None:
+        """
+        The other peer of a session has these further candidates, a tuple of
+        L{Candidate<holepunch.punch.candidate.Candidate>}.
+        """
+
+    def remoteReady(sessionID: str) -> None:
+        """
+        The other peer of a session said that it is ready.
+        """
+
+    def sessionEnded(sessionID: str, end: Any) -> None:
+        """
+        The other peer, or the service, ended a session.
+
+        @param end: The L{SessionEnd<holepunch.rendezvous.introduction.SessionEnd>}.
+        """
+
+    def mainConnectionLost(reason: Exception) -> None:
+        """
+        The main connection is gone, and with it the registration; called once.
+
+        @param reason: A L{RendezvousError<holepunch.errors.RendezvousError>}.
+        """
+
+
+class IKnownServices(Interface):
+    """
+    Remembers which key a rendezvous service showed the first time.
+    """
+
+    def recall(location: Any) -> Any:
+        """
+        The L{PeerID<holepunch.identity.PeerID>} remembered for a
+        L{ServiceLocation<holepunch.rendezvous.location.ServiceLocation>}, or L{None}.
+        """
+
+    def remember(location: Any, peerID: Any) -> None:
+        """
+        Note the key of a service for which L{recall} gave L{None}.
+        """
+
+
+class IRegistry(Interface):
+    """
+    Which peer is registered where, under which name.
+
+    Every method may return its result or a Deferred of it, so that a registry can be shared by
+    several services.
+    """
+
+    def register(registration: Any) -> Any:
+        """
+        Enter a L{Registration<holepunch.rendezvous.registry.Registration>}.
+
+        It takes the place of every earlier one of the same peer ID.
+
+        @raise NameTaken: Another peer is registered under its name.
+        @return: The registration that was replaced, or L{None}.
+        """
+
+    def update(registration: Any) -> Any:
+        """
+        Replace the values of a registration, unless another connection has taken its place.
+        """
+
+    def unregister(registration: Any) -> Any:
+        """
+        Remove a registration, unless another connection has taken its place.
+        """
+
+    def find(target: str) -> Any:
+        """
+        The registration of the peer with this name or ID, or L{None}.
+        """

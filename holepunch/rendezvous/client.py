@@ -1,0 +1,443 @@
+"""
+The peer's end of the main connection.
+
+Owns: connecting to a rendezvous service and knowing it by its key; the commands as methods.
+Knows nothing of: sockets for punching, candidates' origins, when to connect again.
+Driven by: L{holepunch.peer}; what the service says goes to its
+L{IRendezvousEvents<holepunch.interfaces.IRendezvousEvents>}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+)
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from holepunch.address import Family, Transport, TransportAddress
+from holepunch.errors import (
+    BadAddress,
+    HolepunchError,
+    RendezvousError,
+    RendezvousUnreachable,
+    ServiceIdentityChanged,
+)
+from holepunch.identity import Identity, PeerID
+from holepunch.interfaces import IKnownServices, IRendezvousEvents
+from holepunch.punch.candidate import Candidate
+from holepunch.rendezvous.arguments import MAX_CANDIDATES
+from holepunch.rendezvous.commands import (
+    Candidates,
+    EndSession,
+    Goodbye,
+    Offer,
+    Ping,
+    Ready,
+    Register,
+    RequestSession,
+)
+from holepunch.rendezvous.introduction import (
+    VERSION,
+    Answer,
+    EndReason,
+    Flow,
+    Introduction,
+    IntroductionPolicy,
+    Registered,
+    SessionEnd,
+)
+from holepunch.rendezvous.line import Line, shortened
+from holepunch.rendezvous.location import ServiceLocation
+from holepunch.tls import IdentityTLS, IdentityTLSFactory, NamedServiceTLS, peerIDOf
+
+CONNECT_TIMEOUT = 15.0
+
+
+@implementer(IHandshakeListener)
+class RendezvousClient(Line):
+    """
+    A main connection, seen from the peer. L{connectRendezvous} makes it.
+
+    Every Deferred that it gives fails with a L{RendezvousError} or another L{HolepunchError}.
+
+    @ivar serviceID: The peer ID that the service proved; L{None} if it showed a certificate for its
+        host name instead.
+    @ivar isRegistered: Has the service accepted the registration, and is the connection up?
+    """
+
+    serviceID: PeerID | None = None
+    isRegistered = False
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        location: ServiceLocation,
+        events: IRendezvousEvents,
+        known: IKnownServices | None,
+    ) -> None:
+        super().__init__()
+        self.clock = clock
+        self._location = location
+        self._events = events
+        self._known = known
+        self._farewell: str | None = None
+        self._reason: RendezvousError | None = None
+        self._isSecured = False
+        self.secured: Deferred[RendezvousClient] = Deferred(lambda secured: self._abort())
+
+    # --- what a peer says ---
+
+    def register(
+        self,
+        *,
+        name: str | None = None,
+        accepts: bool = True,
+        policy: IntroductionPolicy = IntroductionPolicy.AT_ONCE,
+        candidates: Sequence[Candidate] = (),
+    ) -> Deferred[Registered]:
+        """
+        Register, or change what was registered.
+
+        @param accepts: May other peers ask for this one?
+        @param candidates: Host candidates, as the peer itself sees them; a TCP one that equals the
+            main connection's own end says that the connection was made from the punching port.
+        @raise NameTaken: Another peer has the name.
+        @raise BadName: It is no name.
+        """
+        return Deferred.fromCoroutine(self._register(name, accepts, policy, candidates))
+
+    def requestSession(
+        self,
+        target: str,
+        *,
+        transports: Sequence[Transport],
+        flow: Flow = Flow.SIMULTANEOUS,
+        candidates: Sequence[Candidate] = (),
+    ) -> Deferred[Introduction]:
+        """
+        Ask to be introduced to the peer with this name or ID.
+
+        Cancelling the Deferred also ends the session, if the service opened one.
+
+        @raise UnknownPeer: Nobody is registered so.
+        @raise PeerNotListening: That peer accepts no sessions.
+        @raise PeerIsSelf: It is this peer.
+        @raise SessionRefused: The peer, or the service's policy, refused.
+        """
+        asked = self._ask(
+            RequestSession,
+            target=target,
+            transports=tuple(transports),
+            flow=flow,
+            candidates=tuple(candidates),
+        )
+        introduced: Deferred[Introduction] = Deferred()
+
+        def answered(fields: dict[str, Any]) -> None:
+            introduction = Introduction(**fields)
+            if introduced.called:
+                self._cancelled(introduction)
+            else:
+                introduced.callback(introduction)
+
+        def failed(failure: Failure) -> None:
+            if not introduced.called:
+                introduced.errback(failure)
+
+        asked.addCallbacks(answered, failed)
+        return introduced
+
+    def sendCandidates(self, sessionID: str, candidates: Sequence[Candidate]) -> Deferred[None]:
+        """
+        Trickle further candidates to the other peer of a session.
+
+        @raise UnknownSession: The session is over.
+        """
+        return Deferred.fromCoroutine(self._sendCandidates(sessionID, candidates))
+
+    def sendReady(self, sessionID: str) -> Deferred[None]:
+        """
+        Tell the other peer of a session that this one listens.
+
+        @raise UnknownSession: The session is over.
+        """
+        return self._tell(Ready, sessionID=sessionID)
+
+    def endSession(self, sessionID: str, end: SessionEnd) -> Deferred[None]:
+        """
+        Tell the service, and through it the other peer, that a session is over.
+        """
+        return self._tell(
+            EndSession, sessionID=sessionID, reason=end.reason, text=shortened(end.text)
+        )
+
+    def ping(self) -> Deferred[float]:
+        """
+        Measure the round trip to the service, in seconds.
+        """
+        startedAt = self.clock.seconds()
+        return self._ask(Ping).addCallback(lambda fields: self.clock.seconds() - startedAt)
+
+    def goodbye(self, text: str = "the peer stops") -> None:
+        """
+        Leave. L{IRendezvousEvents.mainConnectionLost} follows.
+        """
+        self.hangUp(text)
+
+    # --- what the service says ---
+
+    @Offer.responder
+    def _offered(self, **fields: Any) -> Deferred[dict[str, Any]]:
+        return Deferred.fromCoroutine(self._answer(Introduction(**fields)))
+
+    @Candidates.responder
+    def _candidatesReceived(
+        self, sessionID: str, candidates: tuple[Candidate, ...]
+    ) -> dict[str, Any]:
+        self._events.candidatesReceived(sessionID, candidates)
+        return {}
+
+    @Ready.responder
+    def _readyReceived(self, sessionID: str) -> dict[str, Any]:
+        self._events.remoteReady(sessionID)
+        return {}
+
+    @EndSession.responder
+    def _sessionEnded(self, sessionID: str, reason: EndReason, text: str) -> dict[str, Any]:
+        self._events.sessionEnded(sessionID, SessionEnd(reason, text))
+        return {}
+
+    @Goodbye.responder
+    def _goodbyeReceived(self, text: str) -> dict[str, Any]:
+        self._farewell = text
+        self.close()
+        return {}
+
+    # --- the connection ---
+
+    def handshakeCompleted(self) -> None:
+        """
+        The service proved a key: is it the right one?
+        """
+        if self.secured.called:
+            return
+        try:
+            self.serviceID = peerIDOf(self.transport)
+            self._checkService()
+        except HolepunchError as error:
+            self._abort()
+            self.secured.errback(error)
+        else:
+            self._isSecured = True
+            self.secured.callback(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Tell the peer, unless it has not heard of this connection yet.
+        """
+        super().connectionLost(reason)
+        self.isRegistered = False
+        if self._isSecured:
+            self._events.mainConnectionLost(self._reason or self._lossOf(reason))
+        elif not self.secured.called:
+            self.secured.errback(reason)
+
+    def fellSilent(self, seconds: float) -> None:
+        """
+        The service is gone without a word.
+        """
+        self._reason = RendezvousUnreachable(
+            f"the rendezvous service did not answer for {seconds:g} seconds"
+        )
+
+    def _checkService(self) -> None:
+        if self.serviceID is None or self._known is None or self._location.expected is not None:
+            return
+        remembered = self._known.recall(self._location)
+        if remembered is None:
+            self._known.remember(self._location, self.serviceID)
+        elif remembered != self.serviceID:
+            raise ServiceIdentityChanged(
+                f"the rendezvous service {self._location.address} shows the key {self.serviceID}, "
+                f"but earlier it was {remembered}: somebody may be impersonating it"
+            )
+
+    def _lossOf(self, failure: Failure) -> RendezvousError:
+        if self._farewell is not None:
+            return RendezvousError(self._farewell)
+        return RendezvousUnreachable(f"the main connection was lost: {failure.getErrorMessage()}")
+
+    # --- commands ---
+
+    async def _register(
+        self,
+        name: str | None,
+        accepts: bool,
+        policy: IntroductionPolicy,
+        candidates: Sequence[Candidate],
+    ) -> Registered:
+        if self.transport is None:
+            raise RendezvousUnreachable("the main connection is closed")
+        host = cast(IPv4Address, self.transport.getHost())
+        fields = await self._ask(
+            Register,
+            version=VERSION,
+            name=name,
+            accepts=accepts,
+            policy=policy,
+            local=TransportAddress(host.host, host.port),
+            candidates=tuple(candidates),
+        )
+        registered = Registered(**fields)
+        self.isRegistered = True
+        self.startKeepalive(registered.keepaliveInterval)
+        return registered
+
+    async def _sendCandidates(self, sessionID: str, candidates: Sequence[Candidate]) -> None:
+        for start in range(0, len(candidates), MAX_CANDIDATES):
+            few = tuple(candidates[start : start + MAX_CANDIDATES])
+            await self._ask(Candidates, sessionID=sessionID, candidates=few)
+
+    async def _answer(self, introduction: Introduction) -> dict[str, Any]:
+        try:
+            answer = await maybeDeferred(self._events.sessionOffered, introduction)
+        except HolepunchError as error:
+            answer = Answer(False, text=shortened(str(error)))
+        except Exception:
+            self.log.failure("bug: an offered session could not be answered")
+            answer = Answer(False, text="the peer could not answer")
+        if not isinstance(answer, Answer):
+            answer = Answer(bool(answer))
+        later = answer.candidates[MAX_CANDIDATES:]
+        if later:
+            self.sendCandidates(introduction.sessionID, later).addErrback(lambda failure: None)
+        return {
+            "isAccepted": answer.isAccepted,
+            "candidates": answer.candidates[:MAX_CANDIDATES],
+            "text": answer.text,
+        }
+
+    def _cancelled(self, introduction: Introduction) -> None:
+        ended = self.endSession(introduction.sessionID, SessionEnd(EndReason.CANCELLED))
+        ended.addErrback(lambda failure: None)
+
+    def _tell(self, command: type[amp.Command], **fields: Any) -> Deferred[None]:
+        return self._ask(command, **fields).addCallback(lambda answer: None)
+
+    def _ask(self, command: type[amp.Command], **fields: Any) -> Deferred[dict[str, Any]]:
+        asked: Deferred[dict[str, Any]] = self.callRemote(command, **fields)
+        return asked.addErrback(self._translate)
+
+    def _translate(self, failure: Failure) -> Failure:
+        """
+        Turn AMP's and the transport's errors into ours.
+        """
+        error = failure.value
+        if isinstance(error, (HolepunchError, CancelledError)):
+            return failure
+        if failure.check(ConnectionClosed, SSL.Error) is not None:
+            return Failure(self._reason or self._lossOf(failure))
+        return Failure(RendezvousError(f"the rendezvous service failed: {error}"))
+
+
+def connectRendezvous(
+    reactor: Any,
+    location: ServiceLocation,
+    identity: Identity,
+    events: IRendezvousEvents,
+    *,
+    known: IKnownServices | None = None,
+    bindAddress: Any = None,
+    timeout: float = CONNECT_TIMEOUT,
+) -> Deferred[RendezvousClient]:
+    """
+    Connect to a rendezvous service, and make sure that it is the right one.
+
+    Cancelling the Deferred at any moment closes what was opened.
+
+    @param reactor: Provides L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>},
+        L{IReactorTime<twisted.internet.interfaces.IReactorTime>}, and, for a host name,
+        L{IReactorPluggableNameResolver<twisted.internet.interfaces.IReactorPluggableNameResolver>}.
+    @param known: Where the service's key is remembered when C{location} does not give it; L{None}
+        believes any.
+    @param bindAddress: What L{twisted.internet.tcp.makeBinding} gave: the punching port.
+    @param timeout: Seconds for all of it.
+    @raise RendezvousUnreachable: There was no connection, or not in time.
+    @raise ServiceIdentityChanged: The service showed another key than before.
+    @raise WrongPeer: It showed another key than C{location} demands, or a bad certificate.
+    """
+
+    def tooLate(result: object, seconds: float) -> RendezvousClient:
+        raise RendezvousUnreachable(
+            f"the rendezvous service {location.address} did not answer within {seconds:g} seconds"
+        )
+
+    connected = Deferred.fromCoroutine(
+        _connect(reactor, location, identity, events, known, bindAddress, timeout)
+    )
+    return connected.addTimeout(timeout, reactor, tooLate)
+
+
+async def _connect(
+    reactor: Any,
+    location: ServiceLocation,
+    identity: Identity,
+    events: IRendezvousEvents,
+    known: IKnownServices | None,
+    bindAddress: Any,
+    timeout: float,
+) -> RendezvousClient:
+    if location.expected is not None:
+        tls = IdentityTLS(identity, location.expected)
+    else:
+        tls = NamedServiceTLS(identity, location.host)
+    client = RendezvousClient(reactor, location, events, known)
+    factory = Factory.forProtocol(lambda: client)
+    endpoint = _endpointTo(reactor, location, timeout, bindAddress)
+    try:
+        await endpoint.connect(IdentityTLSFactory(reactor, tls, True, factory))
+        return await client.secured
+    except (ConnectError, DNSLookupError, ConnectionClosed, SSL.Error) as error:
+        raise RendezvousUnreachable(
+            f"cannot reach the rendezvous service {location.address}: {_sentence(error)}"
+        ) from None
+
+
+def _endpointTo(
+    reactor: Any, location: ServiceLocation, timeout: float, bindAddress: Any
+) -> IStreamClientEndpoint:
+    try:
+        address = TransportAddress(location.host, location.port)
+    except BadAddress:
+        named: IStreamClientEndpoint = HostnameEndpoint(
+            reactor, location.host, location.port, timeout, bindAddress
+        )
+        return named
+    kind = TCP6ClientEndpoint if address.family is Family.IPV6 else TCP4ClientEndpoint
+    literal: IStreamClientEndpoint = kind(reactor, address.host, address.port, timeout, bindAddress)
+    return literal
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, SSL.Error):
+        reasons = error.args[0] if error.args else ()
+        words = ", ".join(str(reason[-1]) for reason in reasons)
+        return f"it does not speak TLS as we do ({words or 'no reason given'})"
+    return str(error).rstrip(".")

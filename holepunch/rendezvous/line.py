@@ -1,0 +1,209 @@
+"""
+What both ends of a main connection have in common: an AMP protocol that bears bad input.
+
+Owns: the limit of a message, what happens to bytes that are not AMP, the keepalive, and goodbyes.
+Knows nothing of: registrations and sessions.
+Driven by: the TLS transport; L{MainConnection} and L{RendezvousClient} are its two kinds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+
+from holepunch.errors import HolepunchError, MalformedMessage, TooLarge, TooManyRequests
+from holepunch.rendezvous.arguments import MAX_TEXT
+from holepunch.rendezvous.commands import Goodbye, Ping
+from holepunch.rendezvous.keepalive import SILENT_INTERVALS, Keepalive
+
+CLOSE_TIMEOUT = 5.0
+
+
+class Line(amp.AMP):
+    """
+    One end of a main connection.
+
+    @ivar clock: Set by whoever builds the protocol.
+    @ivar messageLimit: Bytes of one AMP box.
+    """
+
+    log = Logger()
+    clock: IReactorTime
+    messageLimit = 64 * 1024
+
+    isClosing = False
+    _boxSize = 0
+    _keepalive: Keepalive | None = None
+    _abortCall: IDelayedCall | None = None
+
+    def startKeepalive(self, interval: float) -> None:
+        """
+        Ping after each C{interval} of silence, and close after three of them.
+        """
+        self._stopKeepalive()
+        self._keepalive = Keepalive(self.clock, interval, self._ping, self._fellSilent)
+
+    def drop(self, reason: str) -> None:
+        """
+        Close because the other side broke the protocol.
+
+        @param reason: For the log; one sentence.
+        """
+        if not self.isClosing:
+            self.misbehaved(reason)
+            self.close()
+
+    def hangUp(self, text: str) -> None:
+        """
+        Say goodbye, with a sentence for people, and close.
+        """
+        if not self.isClosing and self.transport is not None:
+            self.callRemote(Goodbye, text=shortened(text))
+            self.close()
+
+    def close(self) -> None:
+        """
+        Close after what was written; abort if the other side does not let us.
+        """
+        if self.isClosing or self.transport is None:
+            return
+        self.isClosing = True
+        self._stopKeepalive()
+        self._abortCall = self.clock.callLater(CLOSE_TIMEOUT, self._abort)
+        self.transport.loseConnection()
+
+    # --- for subclasses ---
+
+    def misbehaved(self, reason: str) -> None:
+        """
+        The other side broke the protocol, and is being disconnected.
+        """
+        self.log.warn("the main connection broke the protocol: {reason}", reason=reason)
+
+    def requestReceived(self) -> None:
+        """
+        A request is about to be answered.
+
+        @raise TooManyRequests: It shall not.
+        """
+
+    def fellSilent(self, seconds: float) -> None:
+        """
+        Nothing was heard for so long, and the connection is being aborted.
+        """
+
+    # --- AMP ---
+
+    def makeConnection(self, transport: ITransport) -> None:
+        # AMP's own method would log a line for every connection.
+        amp.BinaryBoxProtocol.makeConnection(self, transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.isClosing = True
+        self._stopKeepalive()
+        if self._abortCall is not None:
+            self._abortCall.cancel()
+            self._abortCall = None
+        amp.BinaryBoxProtocol.connectionLost(self, reason)
+        self.transport = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self.isClosing:
+            super().dataReceived(data)
+
+    def proto_value(self, string: bytes) -> str:
+        """
+        Count the bytes of a box, which AMP itself does not limit.
+        """
+        self._boxSize += len(self._currentKey or b"") + len(string)
+        if self._boxSize > self.messageLimit:
+            self.drop(f"a message of more than {self.messageLimit} bytes")
+            return "done"
+        return str(super().proto_value(string))
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        self.drop("what arrived is not AMP")
+
+    def ampBoxReceived(self, box: amp.AmpBox) -> None:
+        self._boxSize = 0
+        if self._keepalive is not None:
+            self._keepalive.heard()
+        try:
+            super().ampBoxReceived(box)
+        except (KeyError, amp.NoEmptyBoxes):
+            self.drop("a message that is neither a request nor an answer to one of ours")
+
+    def locateResponder(self, name: bytes) -> Any:
+        responder = super().locateResponder(name)
+        if responder is None:
+            return None
+
+        def respond(box: amp.AmpBox) -> Any:
+            try:
+                self.requestReceived()
+                return responder(box)
+            except TooManyRequests as error:
+                raise amp.RemoteAmpError(b"TOO_MANY_REQUESTS", str(error))
+            except (KeyError, TypeError, ValueError, HolepunchError) as error:
+                # Only the parsing of arguments raises; the responder's errors come as a Failure.
+                text = str(error) if isinstance(error, MalformedMessage) else "bad arguments"
+                command = name[:40].decode("ascii", "replace")
+                self.misbehaved(f"{command}: {text}")
+                raise amp.RemoteAmpError(b"MALFORMED", shortened(text), fatal=True)
+
+        return respond
+
+    def callRemote(self, commandType: type[amp.Command], *a: Any, **kw: Any) -> Any:
+        try:
+            return super().callRemote(commandType, *a, **kw)
+        except TooLarge:
+            return fail()
+        except amp.TooLong:
+            return fail(TooLarge(f"{commandType.__name__} is over AMP's limit of 65,535 bytes"))
+
+    def unhandledError(self, failure: Failure) -> None:
+        if failure.check(amp.RemoteAmpError) is None:
+            self.log.failure("bug: unhandled on the main connection", failure)
+        self.close()
+
+    # --- keepalive and goodbye ---
+
+    @Ping.responder
+    def pinged(self) -> dict[str, Any]:
+        """
+        Reply to the other side's keepalive.
+        """
+        return {}
+
+    def _ping(self) -> None:
+        answered: Deferred[object] = self.callRemote(Ping)
+        # A lost connection is reported elsewhere.
+        answered.addErrback(lambda failure: None)
+
+    def _fellSilent(self) -> None:
+        if self._keepalive is not None:
+            self.fellSilent(SILENT_INTERVALS * self._keepalive.interval)
+        self._abort()
+
+    def _stopKeepalive(self) -> None:
+        if self._keepalive is not None:
+            self._keepalive.stop()
+            self._keepalive = None
+
+    def _abort(self) -> None:
+        self._abortCall = None
+        if self.transport is not None:
+            cast(ITCPTransport, self.transport).abortConnection()
+
+
+def shortened(text: str) -> str:
+    """
+    C{text}, cut to what one value of the main connection may carry.
+    """
+    return text.encode("utf-8")[:MAX_TEXT].decode("utf-8", "ignore")
