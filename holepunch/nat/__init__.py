@@ -12,6 +12,7 @@ from holepunch.nat.behaviour import (
     Unsolicited,
     classicName,
 )
+from holepunch.nat.device import NATDevice
 from holepunch.nat.effects import Drop, DropReason, Forward, Side
 from holepunch.nat.packet import (
     ICMPError,
@@ -21,6 +22,8 @@ from holepunch.nat.packet import (
     TCPFlag,
     UnreachableCode,
 )
+from holepunch.nat.portallocation import RandomSource
+from holepunch.nat.session import MappingView
 
 __all__ = [
     "NAMED_BEHAVIOURS",
@@ -31,10 +34,13 @@ __all__ = [
     "ICMPError",
     "ICMPType",
     "Mapping",
+    "MappingView",
     "NATBehaviour",
+    "NATDevice",
     "Packet",
     "PortAllocation",
     "Protocol",
+    "RandomSource",
     "Refresh",
     "Side",
     "TCPFlag",

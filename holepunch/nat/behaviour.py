@@ -115,7 +115,7 @@ class NATBehaviour:
     ports: PortAllocation = PortAllocation.PRESERVED
     portStep: int = attrs.field(default=1, validator=_notZero)
     firstPort: int = attrs.field(default=1024, validator=_positive)
-    lastPort: int = 65535
+    lastPort: int = attrs.field(default=65535)
     overloadsPorts: bool = True
     hairpin: bool = True
     unsolicited: Unsolicited = Unsolicited.DROP

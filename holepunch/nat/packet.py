@@ -83,7 +83,7 @@ class Packet:
     One packet.
 
     @ivar source: For ICMP, the port is 0; so it is in C{destination}.
-    @ivar flags: With TCP: the control bits, at most one octet.
+    @ivar flags: With TCP: the control bits, at most nine.
     @ivar payload: Whatever the sender put there; the NAT never looks at it. A router of raw frames
         puts the frame here.
     @ivar icmp: With L{Protocol.ICMP}: the error.

@@ -1,0 +1,307 @@
+"""
+The model NAT: packets go in on either side, translated packets come out.
+
+Owns: the decisions. Which packet makes a mapping or a session, which may pass, what becomes of the
+others (RFC 4787 for UDP, RFC 5382 for TCP, RFC 5508 for ICMP errors).
+Knows nothing of: sockets, frames, links, other devices, and the payload.
+Driven by: the lab and the simulator, which pass C{now} in seconds, carry out what
+L{NATDevice.takeEffects} returns, and give the device its randomness.
+
+C{receiveInside} and C{receiveOutside} are the whole cost of a router in pure Python. What they do
+themselves is for packets that belong to a session; all else is left to methods that may be slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holepunch.nat.admission import Admission
+from holepunch.nat.answers import (
+    errorInward,
+    errorOutward,
+    refusalFor,
+    timeExceededFor,
+)
+from holepunch.nat.behaviour import NATBehaviour, Refresh
+from holepunch.nat.effects import Drop, DropReason, Forward, Side
+from holepunch.nat.packet import ICMPError, Packet, Protocol
+from holepunch.nat.portallocation import RandomSource
+from holepunch.nat.session import MappingView, Session
+from holepunch.nat.sessiontable import SessionTable
+from holepunch.nat.tcpstate import SEGMENTS, TRANSITIONS, Segment, TCPState
+
+
+class NATDevice:
+    """
+    One NAT.
+
+    Bad packets are dropped with a reason; none makes the device raise. The same inputs and the same
+    random numbers give the same effects.
+
+    @param externalHosts: The addresses outside. Each internal host stays on one of them as long as
+        it has mappings (paired pooling, RFC 4787 REQ-2). A one-to-one device with none of them
+        leaves addresses as they are: it is a firewall.
+    @param now: Seconds. A C{now} that is earlier than the one before counts as the same moment.
+    @raise BadAddress: One of the C{externalHosts} is not an IP literal.
+    """
+
+    def __init__(
+        self,
+        behaviour: NATBehaviour,
+        externalHosts: Sequence[str],
+        random: RandomSource,
+        now: float = 0.0,
+    ) -> None:
+        self.behaviour = behaviour
+        self._now = now
+        self._table = SessionTable()
+        self._admission = Admission(behaviour, externalHosts, random, self._table)
+        self._effects: list[Forward | Drop] = []
+        self._blocked: set[Protocol] = set()
+        self._isRefreshedOutbound = behaviour.refresh is not Refresh.INBOUND
+        self._isRefreshedInbound = behaviour.refresh is not Refresh.OUTBOUND
+
+    # --- inputs -----------------------------------------------------------------------------------
+
+    def receiveInside(self, packet: Packet, now: float) -> None:
+        """
+        Take a packet that an internal host sends to the outside.
+        """
+        if now > self._now:
+            self._now = now
+        if self._table.nextExpiryAt <= self._now:
+            self._table.expire(self._now)
+        protocol = packet.protocol
+        source = packet.source
+        destination = packet.destination
+        if self._blocked and protocol in self._blocked:
+            self._drop(packet, DropReason.BLOCKED)
+            return
+        if packet.ttl <= 1:
+            self._tellTimeExceeded(Side.INSIDE, packet)
+            return
+        session = self._table.outbound.get(
+            (protocol, source.host, source.port, destination.host, destination.port)
+        )
+        if session is None:
+            session = self._openFromInside(packet)
+            if session is None:
+                return
+        if self._isRefreshedOutbound:
+            session.expiresAt = expiresAt = self._now + session.timeout
+            if expiresAt > session.mapping.expiresAt:
+                session.mapping.expiresAt = expiresAt
+        if not session.isContacted:
+            session.contact()
+        if session.state is not None:
+            segment = SEGMENTS[packet.flags]
+            if segment is not Segment.PLAIN or session.state is not TCPState.ESTABLISHED:
+                self._follow(session, Side.INSIDE, segment)
+        isHairpin = session.isHairpin
+        translated = Packet(
+            protocol,
+            session.external,
+            destination,
+            flags=packet.flags,
+            sequence=packet.sequence,
+            acknowledgment=packet.acknowledgment,
+            payload=packet.payload,
+            ttl=packet.ttl if isHairpin else packet.ttl - 1,
+        )
+        if isHairpin:
+            self.receiveOutside(translated, now)
+        else:
+            self._effects.append(Forward(Side.OUTSIDE, translated))
+
+    def receiveOutside(self, packet: Packet, now: float) -> None:
+        """
+        Take a packet that arrives from the outside.
+        """
+        if now > self._now:
+            self._now = now
+        if self._table.nextExpiryAt <= self._now:
+            self._table.expire(self._now)
+        protocol = packet.protocol
+        source = packet.source
+        destination = packet.destination
+        if self._blocked and protocol in self._blocked:
+            self._drop(packet, DropReason.BLOCKED)
+            return
+        session = self._table.inbound.get(
+            (protocol, destination.host, destination.port, source.host, source.port)
+        )
+        if session is None:
+            session = self._openFromOutside(packet)
+            if session is None:
+                return
+        elif packet.ttl <= 1:
+            self._tellTimeExceeded(Side.OUTSIDE, packet)
+            return
+        if self._isRefreshedInbound:
+            session.expiresAt = expiresAt = self._now + session.timeout
+            if expiresAt > session.mapping.expiresAt:
+                session.mapping.expiresAt = expiresAt
+        if session.state is not None:
+            segment = SEGMENTS[packet.flags]
+            if segment is not Segment.PLAIN or session.state is not TCPState.ESTABLISHED:
+                self._follow(session, Side.OUTSIDE, segment)
+        self._effects.append(
+            Forward(
+                Side.INSIDE,
+                Packet(
+                    protocol,
+                    source,
+                    session.internal,
+                    flags=packet.flags,
+                    sequence=packet.sequence,
+                    acknowledgment=packet.acknowledgment,
+                    payload=packet.payload,
+                    ttl=packet.ttl - 1,
+                ),
+            )
+        )
+
+    # --- outputs ----------------------------------------------------------------------------------
+
+    def takeEffects(self) -> list[Forward | Drop]:
+        """
+        What came of the packets since the last call, in order.
+        """
+        effects, self._effects = self._effects, []
+        return effects
+
+    def mappings(self, now: float) -> tuple[MappingView, ...]:
+        """
+        The mappings that are alive, oldest first.
+        """
+        self._now = max(self._now, now)
+        self._table.expire(self._now)
+        return self._table.views()
+
+    # --- what an operator may do to it ------------------------------------------------------------
+
+    def flush(self) -> None:
+        """
+        Forget all mappings, as a restart does. Static pairs of addresses stay.
+        """
+        self._table.clear()
+
+    def rebind(self, externalHosts: Sequence[str]) -> None:
+        """
+        Change the external addresses, as a new lease does; all mappings are lost.
+
+        @raise BadAddress: One of the C{externalHosts} is not an IP literal.
+        """
+        self._admission.rebind(externalHosts)
+        self._table.clear()
+
+    def assign(self, internalHost: str, externalHost: str) -> None:
+        """
+        Give an external host to an internal one for good, before it sends anything.
+
+        Only a one-to-one device knows such pairs; the others have no use for them.
+        """
+        self._admission.pool.assign(internalHost, externalHost)
+
+    def block(self, protocol: Protocol) -> None:
+        """
+        Let no more packets of C{protocol} through, in either direction.
+        """
+        self._blocked.add(protocol)
+
+    def unblock(self, protocol: Protocol) -> None:
+        """
+        Let packets of C{protocol} through again.
+        """
+        self._blocked.discard(protocol)
+
+    # --- packets that are not plainly forwarded ---------------------------------------------------
+
+    def _openFromInside(self, packet: Packet) -> Session | None:
+        if packet.icmp is not None:
+            self._translateErrorOutward(packet, packet.icmp)
+            return None
+        opened = self._admission.fromInside(packet, self._now)
+        if isinstance(opened, DropReason):
+            self._drop(packet, opened)
+            return None
+        return opened
+
+    def _openFromOutside(self, packet: Packet) -> Session | None:
+        if packet.icmp is not None:
+            self._translateErrorInward(packet, packet.icmp)
+            return None
+        opened = self._admission.fromOutside(packet, self._now)
+        if opened is DropReason.TTL_EXPIRED:
+            self._tellTimeExceeded(Side.OUTSIDE, packet)
+        elif isinstance(opened, DropReason):
+            self._drop(packet, opened)
+            self._sendOutside(refusalFor(packet, opened, self.behaviour.unsolicited))
+        else:
+            return opened
+        return None
+
+    def _follow(self, session: Session, side: Side, segment: Segment) -> None:
+        """
+        Let the TCP state machine see a segment.
+        """
+        state = session.state
+        assert state is not None
+        following = TRANSITIONS.get((state, side, segment), state)
+        if following is not state:
+            session.state = following
+            session.timeout = self._admission.timeout(following)
+            self._table.restart(session, self._now)
+        isOver = segment is Segment.RST or following is TCPState.CLOSED
+        if isOver and session.madeMapping and self.behaviour.dropsMappingOnReset:
+            self._table.removeMapping(session.mapping)
+
+    def _translateErrorInward(self, packet: Packet, error: ICMPError) -> None:
+        original = error.original
+        local, remote = original.source, original.destination
+        session = self._table.inbound.get(
+            (original.protocol, local.host, local.port, remote.host, remote.port)
+        )
+        if session is None:
+            self._drop(packet, DropReason.NO_MAPPING)
+        elif packet.ttl <= 1:
+            self._drop(packet, DropReason.TTL_EXPIRED)
+        else:
+            self._effects.append(Forward(Side.INSIDE, errorInward(packet, session)))
+
+    def _translateErrorOutward(self, packet: Packet, error: ICMPError) -> None:
+        original = error.original
+        local, remote = original.destination, original.source
+        session = self._table.outbound.get(
+            (original.protocol, local.host, local.port, remote.host, remote.port)
+        )
+        if session is None:
+            self._drop(packet, DropReason.NO_MAPPING)
+        else:
+            self._sendOutside(errorOutward(packet, session))
+
+    def _tellTimeExceeded(self, side: Side, packet: Packet) -> None:
+        """
+        Drop a packet that was forwarded too often, and tell its sender (RFC 1812 section 5.3.1).
+        """
+        self._drop(packet, DropReason.TTL_EXPIRED)
+        host = self._admission.pool.firstHost(packet.source.family)
+        answer = None if host is None else timeExceededFor(packet, host)
+        if side is Side.OUTSIDE:
+            self._sendOutside(answer)
+        elif answer is not None:
+            self._effects.append(Forward(side, answer))
+
+    def _sendOutside(self, packet: Packet | None) -> None:
+        """
+        Send a packet out, or back in when it is for one of our own external hosts (hairpin).
+        """
+        if packet is None:
+            return
+        if packet.destination.host in self._admission.pool.hosts:
+            self.receiveOutside(packet, self._now)
+        else:
+            self._effects.append(Forward(Side.OUTSIDE, packet))
+
+    def _drop(self, packet: Packet, reason: DropReason) -> None:
+        self._effects.append(Drop(packet, reason))
