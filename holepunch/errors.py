@@ -226,6 +226,15 @@ class PeerClosed(HolepunchError):
     """
 
 
+# --- the command line ---------------------------------------------------------------------------
+
+
+class LocalStreamFailed(HolepunchError):
+    """
+    Standard input or output cannot be used any more.
+    """
+
+
 # --- the lab ------------------------------------------------------------------------------------
 
 
@@ -238,6 +247,12 @@ class LabError(HolepunchError):
 class NamespacesUnavailable(LabError):
     """
     This system does not let us make network namespaces.
+    """
+
+
+class SimulationStuck(LabError):
+    """
+    The simulated network does not get on: nothing more can happen, or no time passes any more.
     """
 
 

@@ -1,0 +1,410 @@
+"""
+Connectivity checks over UDP (RFC 8445 sections 7.2, 7.3 and 14).
+
+Owns: the transactions under way, their pacing and retransmission, triggered checks, and answering.
+Knows nothing of: TCP; which pair is to be nominated; when a session ends.
+Driven by: L{PunchSession}, which after every input looks at the pairs and at C{chosen} and
+C{confirmed}.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from holepunch.address import Transport, TransportAddress
+from holepunch.errors import MalformedMessage
+from holepunch.punch.checklist import CheckList
+from holepunch.punch.checks import (
+    ROLE_CONFLICT,
+    Authenticator,
+    BuiltCheck,
+    ReceivedCheck,
+)
+from holepunch.punch.config import SessionConfig
+from holepunch.punch.effects import EventKind, SendDatagram
+from holepunch.punch.fate import Fate
+from holepunch.punch.journal import Journal
+from holepunch.punch.nomination import Contender
+from holepunch.punch.pacing import Pacer
+from holepunch.punch.pair import CandidatePair, PairState
+from holepunch.punch.priority import reflexivePriority
+from holepunch.punch.role import Role, RoleVerdict
+from holepunch.stun import (
+    AttributeType,
+    ClientTransaction,
+    MessageClass,
+    ReceivedMessage,
+    decode,
+)
+
+_MINIMAL_RTO = 0.25
+_MAXIMAL_RTO = 0.5
+_EARLY_LIMIT = 16
+
+# How often a check leaves before its pair counts as failed: 0, 1, 3, 7 RTOs, over at 11. The
+# nominating check says more than any other, and is given longer.
+_CHECK_COUNT = 4
+_NOMINATING_COUNT = 7
+_FINAL_FACTOR = 4
+
+
+@attrs.define(eq=False)
+class _SentCheck:
+    """
+    @ivar isSuperseded: It is not sent again, because a newer one of its pair was (RFC 8445 section
+        7.3.1.4); its answer still counts.
+    @ivar isConsent: It asks for consent: nothing follows from a missing answer but time.
+    """
+
+    pair: CandidatePair
+    built: BuiltCheck
+    transaction: ClientTransaction
+    isConsent: bool = False
+    isSuperseded: bool = False
+
+
+@attrs.frozen
+class _EarlyCheck:
+    local: TransportAddress
+    remote: TransportAddress
+    check: ReceivedCheck
+
+
+class DatagramChecks:
+    """
+    All checks over UDP of one session.
+
+    @ivar chosen: Controlled: the pair that the other side nominated.
+    @ivar confirmed: Controlling: the pair whose nominating check was answered.
+    @ivar unconfirmed: Controlling: the pair whose nominating check is under way.
+    @ivar isNominationFailed: Controlling: the last nominating check was never answered.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        role: Role,
+        authenticator: Authenticator,
+        checkList: CheckList,
+        journal: Journal,
+    ) -> None:
+        self.chosen: CandidatePair | None = None
+        self.confirmed: CandidatePair | None = None
+        self.unconfirmed: CandidatePair | None = None
+        self.isNominationFailed = False
+        self._config = config
+        self._role = role
+        self._authenticator = authenticator
+        self._checkList = checkList
+        self._journal = journal
+        self._pacer = Pacer(config.checkPacing, config.checkBurst)
+        self._sent: dict[bytes, _SentCheck] = {}
+        self._triggered: deque[CandidatePair] = deque()
+        self._early: list[_EarlyCheck] = []
+        self._isSearching = True
+
+    # --- inputs -----------------------------------------------------------------------------
+
+    def receive(
+        self, local: TransportAddress, remote: TransportAddress, data: bytes, now: float
+    ) -> None:
+        """
+        Take one datagram that looks like STUN. What is not proven is dropped without a word.
+        """
+        try:
+            message = decode(data)
+        except MalformedMessage:
+            return
+        if message.messageClass is MessageClass.REQUEST:
+            self._receiveRequest(local, remote, message, now)
+        elif message.messageClass is not MessageClass.INDICATION:
+            self._receiveResponse(local, remote, message, now)
+
+    def credentialsKnown(self, now: float) -> None:
+        """
+        The remote credentials have come: the checks that came before them count now.
+        """
+        early, self._early = self._early, []
+        remote = self._authenticator.remote
+        for item in early:
+            if remote is not None and item.check.remoteUfrag == remote.ufrag:
+                self._accept(item.local, item.remote, item.check, now)
+
+    def advance(self, now: float) -> None:
+        """
+        Send what is due: retransmissions, triggered checks, first checks.
+        """
+        for sent in list(self._sent.values()):
+            self._continue(sent, now)
+        if self._authenticator.remote is None:
+            return
+        if self._isSearching:
+            for pair in self._checkList.ofTransport(Transport.UDP):
+                if pair.retryAt is not None and pair.retryAt <= now:
+                    pair.repeat()
+        while self._pacer.readyAt() <= now and (due := self._nextDue()) is not None:
+            self._pacer.take(now)
+            self._send(due, now)
+
+    def nextTimeout(self) -> float | None:
+        """
+        When L{advance} has something to do.
+        """
+        times = [
+            at for sent in self._sent.values() if (at := sent.transaction.nextTimeout()) is not None
+        ]
+        if self._authenticator.remote is not None:
+            if self._isSearching:
+                times += [
+                    pair.retryAt
+                    for pair in self._checkList.ofTransport(Transport.UDP)
+                    if pair.retryAt is not None
+                ]
+            if self._peekDue() is not None:
+                times.append(self._pacer.readyAt())
+        return min(times, default=None)
+
+    def contenders(self) -> list[Contender]:
+        """
+        The valid pairs.
+        """
+        return [
+            Contender(key=pair, priority=pair.priority, rtt=pair.rtt or 0.0)
+            for pair in self._checkList.ofTransport(Transport.UDP)
+            if pair.hasSucceeded
+        ]
+
+    def nominate(self, pair: CandidatePair, now: float) -> None:
+        """
+        Send the nominating check of a valid pair (RFC 8445 section 8.1.1).
+        """
+        pair.isNominated = True
+        self.unconfirmed = pair
+        self._journal.tracePair(now, EventKind.NOMINATED, pair)
+        self._send(pair, now, isNominating=True)
+
+    def askConsent(self, pair: CandidatePair, now: float) -> None:
+        """
+        Send a consent check on the selected pair (RFC 7675 section 5.1): it is never repeated.
+        """
+        self._send(pair, now, isConsent=True)
+
+    def stopSearching(self, selected: CandidatePair | None) -> None:
+        """
+        A path was selected: nothing is checked any more but what the other side still nominates.
+
+        @param selected: The pair that goes on, if it is over UDP.
+        """
+        self._isSearching = False
+        self._triggered.clear()
+        for transactionId, sent in list(self._sent.items()):
+            if sent.pair is not selected or not sent.built.isNominating:
+                del self._sent[transactionId]
+
+    def stop(self) -> None:
+        """
+        The session has ended.
+        """
+        self.stopSearching(None)
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def _receiveRequest(
+        self,
+        local: TransportAddress,
+        remote: TransportAddress,
+        message: ReceivedMessage,
+        now: float,
+    ) -> None:
+        check = self._authenticator.readRequest(message)
+        if check is None or not self._checkList.isBase(Transport.UDP, local):
+            return
+        if message.unknownRequired:
+            self._answer(local, remote, self._authenticator.buildUnknownAttributes(check))
+            return
+        if check.remoteTieBreaker is not None:
+            verdict = self._role.judge(check.isFromControlling, check.remoteTieBreaker)
+            if verdict is RoleVerdict.REFUSED:
+                self._answer(local, remote, self._authenticator.buildRoleConflict(check))
+                return
+            if verdict is RoleVerdict.SWITCHED:
+                self._roleSwitched(now)
+        self._answer(local, remote, self._authenticator.buildSuccess(check, remote))
+        if self._authenticator.remote is not None:
+            self._accept(local, remote, check, now)
+        elif len(self._early) < _EARLY_LIMIT:
+            self._early.append(_EarlyCheck(local, remote, check))
+
+    def _answer(self, local: TransportAddress, remote: TransportAddress, data: bytes) -> None:
+        self._journal.add(SendDatagram(local, remote, data))
+
+    def _accept(
+        self,
+        local: TransportAddress,
+        remote: TransportAddress,
+        check: ReceivedCheck,
+        now: float,
+    ) -> None:
+        pair = self._checkList.find(Transport.UDP, local, remote)
+        if pair is None:
+            pair = self._checkList.learnRemote(Transport.UDP, local, remote, check.priority)
+            if pair is None:
+                return
+            self._journal.tracePair(now, EventKind.PAIR_FORMED, pair, str(pair.remote))
+        if self._isSearching:
+            detail = "nominating" if check.isNominating else ""
+            self._journal.tracePair(now, EventKind.CHECK_RECEIVED, pair, detail)
+        pair.isRemoteProven = True
+        if check.isNominating and not self._role.isControlling:
+            pair.isNominated = True
+            if self.chosen is None or pair.priority > self.chosen.priority:
+                self.chosen = pair
+        elif not self._isSearching:
+            return
+        if not pair.hasSucceeded:
+            self._trigger(pair)
+
+    def _trigger(self, pair: CandidatePair) -> None:
+        pair.repeat()
+        for sent in self._sent.values():
+            if sent.pair is pair:
+                sent.isSuperseded = True
+        if pair not in self._triggered:
+            self._triggered.append(pair)
+
+    def _roleSwitched(self, now: float) -> None:
+        self._checkList.recompute()
+        detail = "controlling" if self._role.isControlling else "controlled"
+        self._journal.trace(now, EventKind.ROLE_SWITCHED, detail=detail)
+
+    # --- responses --------------------------------------------------------------------------
+
+    def _receiveResponse(
+        self,
+        local: TransportAddress,
+        remote: TransportAddress,
+        message: ReceivedMessage,
+        now: float,
+    ) -> None:
+        sent = self._sent.get(message.transactionId)
+        if sent is None or not sent.transaction.matches(message):
+            return
+        if not self._authenticator.isAuthenticResponse(message):
+            return
+        pair = sent.pair
+        del self._sent[message.transactionId]
+        if remote != pair.remote.address or local != pair.base:
+            # RFC 8445 section 7.2.5.2.1: the path must be the same both ways.
+            self._failed(sent, Fate.ASYMMETRIC, now)
+            return
+        if message.messageClass is MessageClass.ERROR:
+            error = message.error
+            if error is not None and error.code == ROLE_CONFLICT:
+                if self._role.refused(sent.built.wasControlling):
+                    self._roleSwitched(now)
+                if sent.built.isNominating:
+                    self._failed(sent, Fate.REJECTED, now)
+                elif not pair.hasSucceeded:
+                    self._trigger(pair)
+            else:
+                self._failed(sent, Fate.REJECTED, now)
+            return
+        mapped = message.get(AttributeType.XOR_MAPPED_ADDRESS)
+        if mapped is None:
+            self._failed(sent, Fate.REJECTED, now)
+            return
+        self._succeeded(sent, mapped, now)
+
+    def _succeeded(self, sent: _SentCheck, mapped: TransportAddress, now: float) -> None:
+        pair = sent.pair
+        if not pair.hasSucceeded:
+            self._journal.tracePair(now, EventKind.CHECK_ANSWERED, pair, f"mapped to {mapped}")
+        pair.succeed(sent.transaction.rtt(now))
+        pair.answeredAt = now
+        if pair.mapped is None or pair.mapped.address != mapped:
+            priority = reflexivePriority(pair.local, self._config.preferredTransport)
+            self._checkList.learnMapped(pair, mapped, priority)
+        for transactionId, other in list(self._sent.items()):
+            if other.pair is pair and not other.built.isNominating:
+                del self._sent[transactionId]
+        if sent.built.isNominating:
+            self.confirmed = pair
+            self.unconfirmed = None
+
+    def _failed(self, sent: _SentCheck, fate: Fate, now: float) -> None:
+        pair = sent.pair
+        if sent.isConsent:
+            return
+        self._journal.tracePair(now, EventKind.CHECK_FAILED, pair, fate.value)
+        if sent.built.isNominating:
+            self.unconfirmed = None
+            self.isNominationFailed = True
+        pair.fail(fate, now + self._config.retryDelay)
+
+    # --- sending ----------------------------------------------------------------------------
+
+    def _continue(self, sent: _SentCheck, now: float) -> None:
+        transaction = sent.transaction
+        at = transaction.nextTimeout()
+        if at is None or at > now:
+            return
+        data = None if sent.isSuperseded else transaction.handleTimeout(now)
+        if data is not None:
+            self._journal.add(SendDatagram(sent.pair.base, sent.pair.remote.address, data))
+            return
+        del self._sent[sent.built.transactionId]
+        if not sent.isSuperseded:
+            self._failed(sent, Fate.UNANSWERED, now)
+
+    def _peekDue(self) -> CandidatePair | None:
+        while self._triggered:
+            if self._triggered[0].state is PairState.WAITING:
+                return self._triggered[0]
+            self._triggered.popleft()
+        if self._isSearching:
+            for pair in self._checkList.ofTransport(Transport.UDP):
+                if pair.state is PairState.WAITING:
+                    return pair
+        return None
+
+    def _nextDue(self) -> CandidatePair | None:
+        pair = self._peekDue()
+        if self._triggered and self._triggered[0] is pair:
+            self._triggered.popleft()
+        return pair
+
+    def _send(
+        self,
+        pair: CandidatePair,
+        now: float,
+        isNominating: bool = False,
+        isConsent: bool = False,
+    ) -> None:
+        built = self._authenticator.build(pair.local, isNominating)
+        if isConsent:
+            transaction = ClientTransaction(
+                built.data, now, self._config.keepaliveInterval, requestCount=1, finalFactor=1
+            )
+        else:
+            transaction = ClientTransaction(
+                built.data,
+                now,
+                self._retransmissionTimeout(),
+                _NOMINATING_COUNT if isNominating else _CHECK_COUNT,
+                _FINAL_FACTOR,
+            )
+            pair.start(now)
+            detail = "nominating" if isNominating else ""
+            self._journal.tracePair(now, EventKind.CHECK_SENT, pair, detail)
+        self._sent[built.transactionId] = _SentCheck(pair, built, transaction, isConsent)
+        self._journal.add(SendDatagram(pair.base, pair.remote.address, built.data))
+
+    def _retransmissionTimeout(self) -> float:
+        # RFC 8445 section 14.3: Ta times the pairs that wait or are in progress.
+        active = sum(
+            pair.state in (PairState.WAITING, PairState.IN_PROGRESS)
+            for pair in self._checkList.ofTransport(Transport.UDP)
+        )
+        return min(max(_MINIMAL_RTO, active * self._config.checkPacing), _MAXIMAL_RTO)
