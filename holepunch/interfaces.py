@@ -102,3 +102,57 @@ class IRegistry(Interface):
         """
         The registration of the peer with this name or ID, or L{None}.
         """
+
+
+class IHostAddresses(Interface):
+    """
+    Tells which addresses this machine has.
+    """
+
+    def hostAddresses() -> Any:
+        """
+        The addresses as a sequence of IP literals, best first; those of no use are left out later.
+        """
+
+
+class IDatagramPath(Interface):
+    """
+    A path for datagrams between two peers.
+    """
+
+    def getHost() -> Any:
+        """
+        Our L{PunchedAddress<holepunch.peer.address.PunchedAddress>}.
+        """
+
+    def getPeer() -> Any:
+        """
+        The other side's L{PunchedAddress<holepunch.peer.address.PunchedAddress>}.
+        """
+
+    def send(data: bytes) -> None:
+        """
+        Send one datagram.
+        """
+
+    def setReceiver(receiver: Any) -> None:
+        """
+        Call C{receiver} with the bytes of each datagram that arrives.
+        """
+
+    def whenLost() -> Any:
+        """
+        A Deferred that fails with L{PathLost<holepunch.errors.PathLost>} when the other side has
+        withdrawn its consent (RFC 7675) or is gone, or with
+        L{PeerClosed<holepunch.errors.PeerClosed>} after L{close}.
+        """
+
+    def ping() -> Any:
+        """
+        A Deferred of one round trip in seconds.
+        """
+
+    def close() -> None:
+        """
+        Close the path.
+        """

@@ -9,6 +9,7 @@ Driven by: L{holepunch.rendezvous} for the main connection, L{holepunch.peer} fo
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import cast
 
 from OpenSSL import SSL
@@ -39,11 +40,38 @@ class IdentityTLS:
     @param identity: What this side proves.
     @param expected: The one peer that is believed; L{None} believes whoever proves some Ed25519
         key, and L{peerIDOf} tells which.
+    @param protocols: What the connection may be used for (ALPN, RFC 7301): the client offers them,
+        the server takes the first one offered that it has, and breaks off when there is none.
     """
 
-    def __init__(self, identity: Identity, expected: PeerID | None = None) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        expected: PeerID | None = None,
+        protocols: Sequence[bytes] = (),
+    ) -> None:
         self._expected = expected
         self._context = self._makeContext(identity)
+        if protocols:
+            self._context.set_alpn_protos(list(protocols))
+            self._context.set_alpn_select_callback(
+                lambda connection, offered: next(
+                    (each for each in offered if each in protocols), SSL.NO_OVERLAPPING_PROTOCOLS
+                )
+            )
+
+    def newConnection(self, isClient: bool) -> SSL.Connection:
+        """
+        Make the OpenSSL side of one connection, without a socket.
+
+        Its application data must have a C{failVerification} method, as Twisted's TLS transport has.
+        """
+        connection = SSL.Connection(self._context, None)
+        if isClient:
+            connection.set_connect_state()
+        else:
+            connection.set_accept_state()
+        return connection
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """

@@ -1,0 +1,64 @@
+"""
+What a program may set about its peer and its sessions.
+
+Owns: the values and their limits.
+Knows nothing of: who uses them.
+Driven by: L{holepunch.peer.peer.Peer} and the command line.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from holepunch.address import Transport
+from holepunch.punch import TCPFlow
+
+
+def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be more than 0, not {value}")
+
+
+@attrs.frozen(kw_only=True)
+class SessionOptions:
+    """
+    How one session is to be punched.
+
+    @ivar transports: What to punch with; with both, TCP is preferred within a short head start.
+    @ivar tcpFlow: Do both sides connect at once, or one after the other?
+    @ivar timeout: Seconds from the request to the path.
+    """
+
+    transports: frozenset[Transport] = frozenset({Transport.TCP})
+    tcpFlow: TCPFlow = TCPFlow.SIMULTANEOUS
+    timeout: float = attrs.field(default=30.0, validator=_positive)
+
+
+@attrs.frozen(kw_only=True)
+class PeerConfig:
+    """
+    How a peer behaves.
+
+    @ivar retryDelay: Seconds before a refused or reset connect is tried again.
+    @ivar connectTries: How often one pair is tried by TCP.
+    @ivar keepaliveInterval: Seconds between checks on a UDP path; at most 15, because some NATs
+        forget after 20.
+    @ivar warmInterval: Seconds between requests that keep the warm UDP mapping; below 20 likewise.
+    @ivar headStart: Seconds for which a better pair in progress is waited for.
+    @ivar sessionLimit: How many sessions may be under way at once.
+    @ivar initialReconnectDelay: Seconds before the first try to register again.
+    @ivar maxReconnectDelay: Seconds to which that delay grows.
+    """
+
+    retryDelay: float = attrs.field(default=1.0, validator=_positive)
+    connectTries: int = 10
+    keepaliveInterval: float = attrs.field(
+        default=5.0, validator=[_positive, attrs.validators.le(15.0)]
+    )
+    warmInterval: float = attrs.field(
+        default=12.0, validator=[_positive, attrs.validators.lt(20.0)]
+    )
+    headStart: float = 0.05
+    sessionLimit: int = 64
+    initialReconnectDelay: float = 0.5
+    maxReconnectDelay: float = 30.0

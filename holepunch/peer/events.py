@@ -1,0 +1,156 @@
+"""
+What a peer tells those who watch it: the command line, a log, a trace.
+
+Owns: the values.
+Knows nothing of: how they are shown.
+Driven by: L{holepunch.peer.peer.Peer}, which hands each to its observer.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import attrs
+
+from holepunch.address import Transport, TransportAddress
+from holepunch.identity import PeerID
+from holepunch.punch import PunchEvent
+
+
+@attrs.frozen(kw_only=True)
+class Registered:
+    """
+    The service knows this peer now.
+
+    @ivar observed: Our TCP endpoint as the service sees it.
+    @ivar isBehindNAT: Does it differ from what we see ourselves?
+    """
+
+    at: float
+    peerID: PeerID
+    name: str | None
+    observed: TransportAddress
+    isBehindNAT: bool
+
+
+@attrs.frozen(kw_only=True)
+class Disconnected:
+    """
+    The main connection was lost, or could not be made; it is tried again.
+    """
+
+    at: float
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Requested:
+    """
+    We asked the service for a peer.
+    """
+
+    at: float
+    target: str
+
+
+@attrs.frozen(kw_only=True)
+class Introduced:
+    """
+    The service introduced us and a peer.
+
+    @ivar isRequester: Did we ask for it?
+    """
+
+    at: float
+    session: str
+    remotePeer: PeerID
+    remoteName: str | None
+    isRequester: bool
+
+
+@attrs.frozen(kw_only=True)
+class Mapped:
+    """
+    An assist listener told us our mapped address.
+    """
+
+    at: float
+    session: str | None
+    transport: Transport
+    local: TransportAddress
+    mapped: TransportAddress
+    server: TransportAddress
+
+
+@attrs.frozen(kw_only=True)
+class Signalled:
+    """
+    A message of a session went over the main connection.
+
+    @ivar kind: C{"candidates"}, C{"ready"} or C{"end"}.
+    @ivar isOutgoing: Did we send it?
+    """
+
+    at: float
+    session: str
+    kind: str
+    isOutgoing: bool
+
+
+@attrs.frozen(kw_only=True)
+class Punched:
+    """
+    Something happened inside a session's punching.
+    """
+
+    at: float
+    session: str
+    event: PunchEvent
+
+
+@attrs.frozen(kw_only=True)
+class Connected:
+    """
+    A path is up and the peer proven.
+
+    @ivar candidate: What kind of remote candidate it uses, RFC 8839's word: C{"host"}, C{"srflx"}…
+    @ivar seconds: From the request, or the introduction, to the nominated path.
+    """
+
+    at: float
+    session: str
+    remotePeer: PeerID
+    remoteName: str | None
+    path: str
+    transport: Transport
+    local: TransportAddress
+    remote: TransportAddress
+    candidate: str
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Failed:
+    """
+    A session ended without a path.
+
+    @ivar fates: One sentence for each pair that was tried.
+    """
+
+    at: float
+    session: str | None
+    reason: str
+    fates: tuple[str, ...] = ()
+
+
+PeerEvent: TypeAlias = (
+    Registered
+    | Disconnected
+    | Requested
+    | Introduced
+    | Mapped
+    | Signalled
+    | Punched
+    | Connected
+    | Failed
+)

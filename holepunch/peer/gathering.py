@@ -1,0 +1,41 @@
+"""
+Gathering candidates (RFC 8445 section 5.1.1) from local ports.
+
+Owns: making host candidates; which assist listeners to ask.
+Knows nothing of: sockets. Server-reflexive candidates are told to the other peer by the service,
+which believes only what it observed itself.
+Driven by: L{holepunch.peer.registration} and L{holepunch.peer.peer}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holepunch.address import Transport, TransportAddress
+from holepunch.peer.localports import LocalPorts
+from holepunch.punch import Candidate, CandidateType, gatheredCandidate
+
+
+def hostCandidates(ports: LocalPorts, transports: Iterable[Transport]) -> tuple[Candidate, ...]:
+    """
+    One candidate for each address of this machine and each transport.
+    """
+    return tuple(
+        gatheredCandidate(CandidateType.HOST, transport, base, interface=interface)
+        for transport in sorted(transports, key=lambda transport: transport.value)
+        for interface, base in enumerate(ports.bases(transport))
+    )
+
+
+def oneOfEachHost(servers: Iterable[TransportAddress], limit: int) -> tuple[TransportAddress, ...]:
+    """
+    Choose assist listeners: the first one on each address of the service.
+
+    @param limit: How many, of each address family.
+    """
+    chosen: list[TransportAddress] = []
+    for server in servers:
+        ofFamily = [other for other in chosen if other.family is server.family]
+        if len(ofFamily) < limit and all(other.host != server.host for other in ofFamily):
+            chosen.append(server)
+    return tuple(chosen)

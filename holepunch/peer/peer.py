@@ -1,0 +1,288 @@
+"""
+A peer: a program that others can reach, and that can reach others, through NATs.
+
+Owns: the public methods; what it accepts.
+Knows nothing of: sockets and checks.
+Driven by: programs. It is a L{twisted.application.service.Service}, so it also starts and stops
+with an application.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from holepunch.address import Transport, TransportAddress
+from holepunch.errors import PeerClosed, UsageError
+from holepunch.identity import Identity, PeerID
+from holepunch.interfaces import IHostAddresses
+from holepunch.peer.config import PeerConfig, SessionOptions
+from holepunch.peer.datagrampath import DatagramPath
+from holepunch.peer.demultiplexer import Demultiplexer
+from holepunch.peer.events import Disconnected, Mapped, PeerEvent, Registered
+from holepunch.peer.hosts import SystemHostAddresses
+from holepunch.peer.ping import PING, PingAnswerer, PingPath
+from holepunch.peer.reactor import PeerReactor
+from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
+from holepunch.peer.securestream import SecureStream
+from holepunch.peer.session import Session
+from holepunch.peer.sessions import Sessions
+from holepunch.peer.streamendpoints import (
+    PeerClientEndpoint,
+    PeerServerEndpoint,
+    attachProtocol,
+)
+from holepunch.rendezvous.knownservices import KnownServices, KnownServicesFile
+from holepunch.rendezvous.location import ServiceLocation
+
+STREAM = b"holepunch"
+"""
+The application (ALPN) of ordinary streams.
+"""
+
+_DEFAULT_OPTIONS = SessionOptions()
+_DATAGRAMS = SessionOptions(transports=frozenset({Transport.UDP}))
+
+
+class Peer(Service):
+    """
+    One identity on the network.
+
+    It registers with the rendezvous service when it is started, or when it is first used, and stays
+    registered until it is stopped.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: PeerReactor,
+        identity: Identity,
+        rendezvous: str,
+        *,
+        name: str | None = None,
+        config: PeerConfig | None = None,
+        knownServices: str | os.PathLike[str] | None = None,
+        hostAddresses: IHostAddresses | None = None,
+        observer: Callable[[PeerEvent], None] | None = None,
+    ) -> None:
+        """
+        @param rendezvous: Where the service is: C{[ID@]HOST[:PORT]}.
+        @param name: A name to be found by; without one, others need our peer ID.
+        @param knownServices: The file that remembers the keys of services; without one, they are
+            remembered as long as the program runs.
+        @param hostAddresses: Tells this machine's addresses; asks the system by default.
+        @param observer: Called with each event; must not raise.
+        @raise BadAddress: C{rendezvous} makes no sense.
+        @raise BadPeerID: The ID in C{rendezvous} is none.
+        """
+        self._reactor = reactor
+        self._identity = identity
+        self.name = name
+        self._observer = observer
+        hosts = hostAddresses if hostAddresses is not None else SystemHostAddresses()
+        config = config if config is not None else PeerConfig()
+        demultiplexer = Demultiplexer()
+        self._sessions = Sessions(reactor, identity, config, hosts, demultiplexer, self._observe)
+        self._keeper = self._sessions.keeper = RegistrationKeeper(
+            reactor,
+            identity,
+            ServiceLocation.parse(rendezvous),
+            self._sessions,
+            name=name,
+            config=config,
+            known=KnownServices() if knownServices is None else KnownServicesFile(knownServices),
+            hosts=hosts,
+            demultiplexer=demultiplexer,
+            mapped=self._mapped,
+            changed=self._registrationChanged,
+        )
+
+    @property
+    def peerID(self) -> PeerID:
+        """
+        Who we are.
+        """
+        return self._identity.peerID
+
+    # --- the service ----------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """
+        Begin to register.
+        """
+        super().startService()
+        self._keeper.start()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Close all sessions, paths and sockets.
+        """
+        super().stopService()
+        self._sessions.endAll(PeerClosed("the peer was stopped"))
+        return Deferred.fromCoroutine(self._keeper.stop())
+
+    def whenRegistered(self, isPatient: bool = True) -> Deferred[Registered]:
+        """
+        Fires when the service knows us, at once if it does.
+
+        @param isPatient: Go on waiting while the service cannot be reached; otherwise the first
+            failed attempt fails the Deferred, as what another attempt cannot mend always does.
+        """
+        self._ensureRunning()
+        return self._keeper.whenRegistered(isPatient).addCallback(self._registeredEvent)
+
+    def _ensureRunning(self) -> None:
+        if not self.running:
+            self.startService()
+
+    # --- reaching others ------------------------------------------------------------------------
+
+    def connectEndpoint(
+        self, target: str, options: SessionOptions = _DEFAULT_OPTIONS
+    ) -> IStreamClientEndpoint:
+        """
+        An endpoint that connects to the peer with this name or peer ID.
+        """
+        return PeerClientEndpoint(self, target, options)
+
+    def openStream(
+        self, target: str, options: SessionOptions = _DEFAULT_OPTIONS
+    ) -> Deferred[SecureStream]:
+        """
+        Punch a TCP connection; the caller attaches its protocol to the stream that the Deferred
+        fires with.
+        """
+        if options.transports != frozenset({Transport.TCP}):
+            raise UsageError("a stream needs TCP: give transports={Transport.TCP}")
+        return self._open(target, options)
+
+    def openDatagrams(
+        self, target: str, options: SessionOptions = _DATAGRAMS
+    ) -> Deferred[DatagramPath]:
+        """
+        Punch a path for datagrams.
+        """
+        if options.transports != frozenset({Transport.UDP}):
+            raise UsageError("datagrams need UDP: give transports={Transport.UDP}")
+        return self._open(target, options)
+
+    def openPingPath(self, target: str, options: SessionOptions) -> Deferred[PingPath]:
+        """
+        Punch a path to measure round trips over, by whichever transports the options say.
+        """
+        self._ensureRunning()
+        return self._sessions.request(target, options, PING).addCallback(self._pingPath)
+
+    def _open(self, target: str, options: SessionOptions) -> Deferred[Any]:
+        self._ensureRunning()
+        return self._sessions.request(target, options, STREAM).addCallback(
+            lambda session: session.outcome
+        )
+
+    def _pingPath(self, session: Session) -> PingPath:
+        assert session.connected is not None
+        return PingPath(self._reactor, session.connected, session.outcome)
+
+    # --- being reached --------------------------------------------------------------------------
+
+    def listenEndpoint(self) -> IStreamServerEndpoint:
+        """
+        An endpoint that lets other peers connect to us.
+        """
+        return PeerServerEndpoint(self)
+
+    @property
+    def isListening(self) -> bool:
+        """
+        Does something accept streams?
+        """
+        return STREAM in self._sessions.streamAcceptors
+
+    async def acceptStreams(self, acceptor: Callable[[SecureStream], None] | None) -> None:
+        """
+        Give each stream that others open to C{acceptor}; L{None} accepts no more.
+
+        Comes back when the service knows.
+        """
+        acceptors = self._sessions.streamAcceptors
+        if acceptor is None:
+            acceptors.pop(STREAM, None)
+        else:
+            acceptors[STREAM] = acceptor
+        await self._announce()
+
+    async def acceptDatagrams(self, acceptor: Callable[[DatagramPath], None] | None) -> None:
+        """
+        Give each datagram path that others open to C{acceptor}; L{None} accepts no more.
+
+        Comes back when the service knows.
+        """
+        self._sessions.datagramAcceptor = acceptor
+        await self._announce()
+
+    async def _announce(self) -> None:
+        self._ensureRunning()
+        acceptors = self._sessions.streamAcceptors
+        acceptors.pop(PING, None)
+        if self._sessions.isAccepting:
+            # Whoever accepts anything answers pings, too.
+            acceptors[PING] = self._answerPings
+        await self._keeper.setAccepting(self._sessions.isAccepting)
+        await self._keeper.whenRegistered()
+
+    def _answerPings(self, stream: SecureStream) -> None:
+        attachProtocol(stream, Factory.forProtocol(PingAnswerer))
+
+    # --- telling --------------------------------------------------------------------------------
+
+    def _observe(self, event: PeerEvent) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception:
+            self._log.failure("bug: the observer of a peer raised")
+
+    def _registrationChanged(self, change: MainConnectionState | Exception) -> None:
+        if isinstance(change, MainConnectionState):
+            self._observe(self._registeredEvent(change))
+        else:
+            self._observe(Disconnected(at=self._reactor.seconds(), reason=str(change)))
+
+    def _registeredEvent(self, state: MainConnectionState) -> Registered:
+        return Registered(
+            at=self._reactor.seconds(),
+            peerID=self.peerID,
+            name=state.registered.name,
+            observed=state.registered.observed,
+            isBehindNAT=state.registered.isBehindNAT,
+        )
+
+    def _mapped(
+        self,
+        transport: Transport,
+        local: TransportAddress,
+        mapped: TransportAddress,
+        server: TransportAddress,
+    ) -> None:
+        self._observe(
+            Mapped(
+                at=self._reactor.seconds(),
+                session=None,
+                transport=transport,
+                local=local,
+                mapped=mapped,
+                server=server,
+            )
+        )

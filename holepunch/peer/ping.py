@@ -1,0 +1,116 @@
+"""
+Measuring round trips over a punched path, TCP or UDP.
+
+Owns: the tiny protocol that answers pings on a stream, and the path that measures.
+Knows nothing of: how the path came to be.
+Driven by: L{holepunch.peer.peer.Peer}; the command C{holepunch ping}.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from holepunch.errors import PathLost
+from holepunch.peer.datagrampath import DatagramPath
+from holepunch.peer.events import Connected
+from holepunch.peer.securestream import SecureStream
+
+PING = b"holepunch-ping"
+"""
+The application (ALPN) of a stream that only answers pings.
+"""
+
+_SIZE = 8
+
+
+class PingAnswerer(Protocol):
+    """
+    Sends back what it gets.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Send it back; at most what TCP's own window lets come in at once.
+        """
+        cast(SecureStream, self.transport).write(data)
+
+
+class _Asker(Protocol):
+    """
+    Sends eight bytes and waits for eight bytes.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._pings: list[tuple[Deferred[float], float]] = []
+        self._received = 0
+        self.lost: Deferred[None] = Deferred()
+
+    def ping(self) -> Deferred[float]:
+        answered: Deferred[float] = Deferred()
+        self._pings.append((answered, self._clock.seconds()))
+        cast(SecureStream, self.transport).write(b"holepnch")
+        return answered
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += len(data)
+        while self._received >= _SIZE and self._pings:
+            self._received -= _SIZE
+            answered, sentAt = self._pings.pop(0)
+            if not answered.called:
+                answered.callback(self._clock.seconds() - sentAt)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        lost = PathLost(f"the connection ended: {reason.getErrorMessage()}")
+        pings, self._pings = self._pings, []
+        for answered, _ in pings:
+            if not answered.called:
+                answered.errback(lost)
+        self.lost.errback(lost)
+
+
+class PingPath:
+    """
+    A path over which round trips are measured.
+
+    @ivar connected: Which path it is.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, connected: Connected, outcome: SecureStream | DatagramPath
+    ) -> None:
+        self.connected = connected
+        self._outcome = outcome
+        if isinstance(outcome, SecureStream):
+            self._asker = _Asker(clock)
+            outcome.attach(self._asker)
+
+    def ping(self) -> Deferred[float]:
+        """
+        One round trip, in seconds; fails with L{PathLost} when the path is lost.
+        """
+        if isinstance(self._outcome, DatagramPath):
+            return self._outcome.ping()
+        return self._asker.ping()
+
+    def whenLost(self) -> Deferred[None]:
+        """
+        Fails when the path is lost or closed.
+        """
+        if isinstance(self._outcome, DatagramPath):
+            return self._outcome.whenLost()
+        return self._asker.lost
+
+    def close(self) -> None:
+        """
+        Close the path.
+        """
+        if isinstance(self._outcome, DatagramPath):
+            self._outcome.close()
+        else:
+            self._outcome.loseConnection()

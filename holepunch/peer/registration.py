@@ -1,0 +1,244 @@
+"""
+Stays registered with the rendezvous service: connects from the punching port, registers, keeps the
+UDP mapping warm, and does it all again when the main connection is lost.
+
+Owns: the main connection and the warm local ports; when to try again (back-off with jitter).
+Knows nothing of: sessions.
+Driven by: L{holepunch.peer.peer.Peer}, the clock, the main connection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import attrs
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from holepunch.address import Family, Transport
+from holepunch.errors import HolepunchError, PeerClosed, RendezvousUnreachable
+from holepunch.identity import Identity
+from holepunch.interfaces import IHostAddresses, IKnownServices, IRendezvousEvents
+from holepunch.peer.assist import AssistClient, MappedCallback
+from holepunch.peer.config import PeerConfig
+from holepunch.peer.demultiplexer import Demultiplexer
+from holepunch.peer.gathering import hostCandidates, oneOfEachHost
+from holepunch.peer.hosts import chooseHosts, isLocalService
+from holepunch.peer.localports import LocalPorts
+from holepunch.peer.reactor import PeerReactor
+from holepunch.rendezvous.client import RendezvousClient, connectRendezvous
+from holepunch.rendezvous.introduction import Registered
+from holepunch.rendezvous.location import ServiceLocation
+
+
+@attrs.frozen(kw_only=True)
+class MainConnectionState:
+    """
+    What there is while this peer is registered.
+
+    @ivar ports: The warm ports; their mapped addresses are known to the service in advance.
+    """
+
+    client: RendezvousClient
+    ports: LocalPorts
+    assist: AssistClient
+    registered: Registered
+
+
+class RegistrationKeeper:
+    """
+    Keeps one peer registered until stopped.
+
+    @ivar state: What there is while registered; L{None} in between.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: PeerReactor,
+        identity: Identity,
+        location: ServiceLocation,
+        events: IRendezvousEvents,
+        *,
+        name: str | None,
+        config: PeerConfig,
+        known: IKnownServices,
+        hosts: IHostAddresses,
+        demultiplexer: Demultiplexer,
+        mapped: MappedCallback,
+        changed: Callable[[MainConnectionState | Exception], None],
+    ) -> None:
+        """
+        @param changed: Called with the new state after each registration, and with the reason after
+            each loss or failed attempt.
+        """
+        self._reactor = reactor
+        self._identity = identity
+        self._location = location
+        self._events = events
+        self._name = name
+        self._config = config
+        self._known = known
+        self._hosts = hosts
+        self._demultiplexer = demultiplexer
+        self._mapped = mapped
+        self._changed = changed
+        self._accepts = False
+        self._loop: Deferred[None] | None = None
+        self._lost: Deferred[None] | None = None
+        self._waiting: list[tuple[Deferred[MainConnectionState], bool]] = []
+        self.state: MainConnectionState | None = None
+
+    def start(self) -> None:
+        """
+        Begin to register.
+        """
+        if self._loop is None:
+            self._loop = Deferred.fromCoroutine(self._run())
+            self._loop.addErrback(lambda failure: failure.trap(CancelledError))
+            self._loop.addErrback(self._broken)
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("bug: this peer registers no longer", failure)
+
+    async def stop(self) -> None:
+        """
+        Say goodbye and close everything.
+        """
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.cancel()
+        state = self.state
+        if state is not None:
+            state.client.goodbye()
+            self.lost(PeerClosed("the peer was stopped"))
+        self._settle(PeerClosed("the peer was stopped"), always=True)
+
+    def whenRegistered(self, isPatient: bool = True) -> Deferred[MainConnectionState]:
+        """
+        Fires when this peer is registered, at once if it is.
+
+        @param isPatient: Wait while the service cannot be reached; otherwise the first failed
+            attempt fails the Deferred. What another attempt cannot mend always does.
+        """
+        waiting: Deferred[MainConnectionState] = Deferred(self._forget)
+        if self.state is not None:
+            waiting.callback(self.state)
+        else:
+            self._waiting.append((waiting, isPatient))
+        return waiting
+
+    async def setAccepting(self, accepts: bool) -> None:
+        """
+        From now on others may, or may not, ask for this peer.
+        """
+        self._accepts = accepts
+        if self.state is not None:
+            await self._register(self.state.client, self.state.ports)
+
+    def lost(self, reason: Exception) -> None:
+        """
+        The main connection is gone.
+        """
+        state, self.state = self.state, None
+        if state is None:
+            return
+        state.assist.stop()
+        state.ports.release()
+        self._changed(reason)
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost.callback(None)
+
+    # --- trying ---------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        policy = backoffPolicy(self._config.initialReconnectDelay, self._config.maxReconnectDelay)
+        failures = 0
+        while True:
+            try:
+                state = await self._connect()
+            except HolepunchError as error:
+                self._changed(error)
+                self._settle(error, always=not isinstance(error, RendezvousUnreachable))
+                failures += 1
+            else:
+                failures = 0
+                self.state = state
+                lost: Deferred[None] = Deferred()
+                self._lost = lost
+                self._changed(state)
+                self._settle(state, always=True)
+                await lost
+            await deferLater(self._reactor, policy(failures), lambda: None)
+
+    async def _connect(self) -> MainConnectionState:
+        hosts = chooseHosts(
+            self._hosts.hostAddresses(), withLoopback=isLocalService(self._location.host)
+        )
+        ports = LocalPorts.open(self._reactor, hosts, self._demultiplexer).retain()
+        try:
+            client = await connectRendezvous(
+                self._reactor,
+                self._location,
+                self._identity,
+                self._events,
+                known=self._known,
+                bindAddress=self._bindAddress(ports),
+            )
+            try:
+                registered = await self._register(client, ports)
+            except BaseException:
+                client.goodbye("registration failed")
+                raise
+        except BaseException:
+            ports.release()
+            raise
+        assist = AssistClient(
+            self._reactor,
+            ports,
+            oneOfEachHost(registered.assist, limit=1),
+            registered.ticket,
+            os.urandom,
+            self._mapped,
+        )
+        # Some NATs forget after 20 s.
+        assist.askByUDP(repeatInterval=self._config.warmInterval)
+        return MainConnectionState(client=client, ports=ports, assist=assist, registered=registered)
+
+    def _bindAddress(self, ports: LocalPorts) -> object:
+        families = [Family.IPV4, Family.IPV6]
+        if ":" in self._location.host:
+            families.reverse()
+        for family in families:
+            port = ports.streamPort(family)
+            if port is not None:
+                return port.bindAddress()
+        raise AssertionError("open ports belong to some family")
+
+    async def _register(self, client: RendezvousClient, ports: LocalPorts) -> Registered:
+        return await client.register(
+            name=self._name,
+            accepts=self._accepts,
+            candidates=hostCandidates(ports, frozenset(Transport)),
+        )
+
+    # --- those who wait -------------------------------------------------------------------------
+
+    def _settle(self, outcome: MainConnectionState | HolepunchError, *, always: bool) -> None:
+        waiting, self._waiting = self._waiting, []
+        for deferred, isPatient in waiting:
+            if isPatient and not always:
+                self._waiting.append((deferred, isPatient))
+            elif isinstance(outcome, MainConnectionState):
+                deferred.callback(outcome)
+            else:
+                deferred.errback(outcome)
+
+    def _forget(self, cancelled: Deferred[MainConnectionState]) -> None:
+        self._waiting = [each for each in self._waiting if each[0] is not cancelled]

@@ -1,0 +1,274 @@
+"""
+All sessions of one peer: asking for them, and answering when others ask.
+
+Owns: the table of sessions; which local ports a session uses; who gets a path that others opened.
+Knows nothing of: how a session is punched.
+Driven by: L{holepunch.peer.peer.Peer} and, as L{IRendezvousEvents}, the main connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from holepunch.address import Transport
+from holepunch.errors import HolepunchError, SessionTimedOut
+from holepunch.identity import Identity
+from holepunch.interfaces import IHostAddresses, IRendezvousEvents
+from holepunch.peer.config import PeerConfig, SessionOptions
+from holepunch.peer.datagrampath import DatagramPath
+from holepunch.peer.demultiplexer import Demultiplexer
+from holepunch.peer.driver import Outcome
+from holepunch.peer.events import Introduced, PeerEvent, Requested
+from holepunch.peer.gathering import hostCandidates
+from holepunch.peer.hosts import chooseHosts
+from holepunch.peer.localports import LocalPorts
+from holepunch.peer.reactor import PeerReactor
+from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
+from holepunch.peer.securestream import SecureStream
+from holepunch.peer.session import Session
+from holepunch.punch import Candidate
+from holepunch.rendezvous.introduction import Answer, Introduction, SessionEnd
+
+_ANSWER_TIMEOUT = 30.0
+
+StreamAcceptor = Callable[[SecureStream], None]
+DatagramAcceptor = Callable[[DatagramPath], None]
+
+
+@implementer(IRendezvousEvents)
+class Sessions:
+    """
+    The sessions of one peer.
+
+    @ivar streamAcceptors: Who takes streams that others open, by application (ALPN); the stream is
+        aborted when there is none.
+    @ivar datagramAcceptor: Who takes datagram paths that others open.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: PeerReactor,
+        identity: Identity,
+        config: PeerConfig,
+        hosts: IHostAddresses,
+        demultiplexer: Demultiplexer,
+        observe: Callable[[PeerEvent], None],
+    ) -> None:
+        self._reactor = reactor
+        self._identity = identity
+        self._config = config
+        self._hosts = hosts
+        self._demultiplexer = demultiplexer
+        self._observe = observe
+        self._sessions: dict[str, Session] = {}
+        self.streamAcceptors: dict[bytes, StreamAcceptor] = {}
+        self.datagramAcceptor: DatagramAcceptor | None = None
+        self.keeper: RegistrationKeeper
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    def request(
+        self, target: str, options: SessionOptions, application: bytes
+    ) -> Deferred[Session]:
+        """
+        Reach a peer.
+
+        @param target: Its name or peer ID.
+        @param application: What a stream is to be used for (ALPN).
+        @return: Fires with a session whose path is there. Cancelling it lets go of everything.
+        """
+        startedAt = self._reactor.seconds()
+
+        def tooLate(result: object, seconds: float) -> Session:
+            raise SessionTimedOut(
+                f"there was no introduction to {target} within {seconds:g} seconds: can the"
+                " rendezvous service be reached?"
+            )
+
+        introduced = Deferred.fromCoroutine(
+            self._introduce(target, options, application, startedAt)
+        )
+        introduced.addTimeout(options.timeout, self._reactor, tooLate)
+        return introduced.addCallback(self._start)
+
+    async def _introduce(
+        self, target: str, options: SessionOptions, application: bytes, startedAt: float
+    ) -> Session:
+        main = await self.keeper.whenRegistered()
+        self._observe(Requested(at=self._reactor.seconds(), target=target))
+        ports, candidates = self._portsFor(main, target, options.transports)
+        try:
+            introduction = await main.client.requestSession(
+                target,
+                transports=sorted(options.transports, key=lambda each: each is Transport.UDP),
+                flow=options.tcpFlow,
+                candidates=candidates,
+            )
+            return self._begin(
+                introduction,
+                main,
+                ports,
+                applications=(application,),
+                startedAt=startedAt,
+                timeout=options.timeout - (self._reactor.seconds() - startedAt),
+            )
+        finally:
+            ports.release()
+
+    def _start(self, session: Session) -> Deferred[Session]:
+        session.start()
+        return session.path.addCallback(lambda outcome: session)
+
+    def _portsFor(
+        self, main: MainConnectionState, target: str, transports: frozenset[Transport]
+    ) -> tuple[LocalPorts, tuple[Candidate, ...]]:
+        """
+        Choose local ports, and the candidates to announce with the request.
+
+        The warm ports save a round trip, since the service knows their mapped addresses. But two
+        connections cannot have the same four addresses, so they serve one session with a remote
+        peer at a time; and where others may ask for us, they are kept for those.
+        """
+        isWarmFree = not self.isAccepting and not any(
+            session.ports is main.ports
+            and target in (session.introduction.remote.text, session.introduction.remoteName)
+            for session in self._sessions.values()
+        )
+        if isWarmFree:
+            return main.ports.retain(), ()
+        hosts = chooseHosts(
+            self._hosts.hostAddresses(), withLoopback=main.registered.observed.isLoopback
+        )
+        ports = LocalPorts.open(self._reactor, hosts, self._demultiplexer).retain()
+        return ports, hostCandidates(ports, transports)
+
+    # --- being asked ----------------------------------------------------------------------------
+
+    @property
+    def isAccepting(self) -> bool:
+        """
+        May others ask for us?
+        """
+        return bool(self.streamAcceptors) or self.datagramAcceptor is not None
+
+    def sessionOffered(self, introduction: Introduction) -> Answer:
+        """
+        Another peer asks for us: punch, unless there are too many sessions under way.
+        """
+        main = self.keeper.state
+        if main is None or not self.isAccepting:
+            return Answer(False, text="the peer accepts no connections")
+        if sum(session.isUnderWay for session in self._sessions.values()) >= (
+            self._config.sessionLimit
+        ):
+            return Answer(False, text="the peer has too many sessions under way")
+        session = self._begin(
+            introduction,
+            main,
+            main.ports,
+            applications=tuple(self.streamAcceptors),
+            startedAt=self._reactor.seconds(),
+            timeout=_ANSWER_TIMEOUT,
+        )
+        session.path.addCallbacks(self._accepted, self._notAccepted)
+        session.start()
+        return Answer(True)
+
+    def _accepted(self, outcome: Outcome) -> None:
+        if isinstance(outcome, DatagramPath):
+            if self.datagramAcceptor is not None:
+                self.datagramAcceptor(outcome)
+            return
+        acceptor = self.streamAcceptors.get(outcome.negotiatedProtocol or b"")
+        if acceptor is None:
+            outcome.abortConnection()
+        else:
+            acceptor(outcome)
+
+    def _notAccepted(self, failure: Failure) -> None:
+        if not isinstance(failure.value, HolepunchError):
+            self._log.failure("bug: a session failed in an unforeseen way", failure)
+
+    def candidatesReceived(self, sessionID: str, candidates: Sequence[Candidate]) -> None:
+        """
+        The other peer of a session may be reached at these, too.
+        """
+        session = self._sessions.get(sessionID)
+        if session is not None:
+            session.candidatesReceived(candidates)
+
+    def remoteReady(self, sessionID: str) -> None:
+        """
+        The other peer of a session listens now.
+        """
+        session = self._sessions.get(sessionID)
+        if session is not None:
+            session.remoteReady()
+
+    def sessionEnded(self, sessionID: str, end: SessionEnd) -> None:
+        """
+        The other peer, or the service, ended a session.
+        """
+        session = self._sessions.get(sessionID)
+        if session is not None:
+            session.endedRemotely(end)
+
+    def mainConnectionLost(self, reason: Exception) -> None:
+        """
+        The main connection is gone. Sessions under way go on as far as they can; paths stay up.
+        """
+        self.keeper.lost(reason)
+
+    # --- the table ------------------------------------------------------------------------------
+
+    def _begin(
+        self,
+        introduction: Introduction,
+        main: MainConnectionState,
+        ports: LocalPorts,
+        *,
+        applications: Sequence[bytes],
+        startedAt: float,
+        timeout: float,
+    ) -> Session:
+        self._observe(
+            Introduced(
+                at=self._reactor.seconds(),
+                session=introduction.sessionID,
+                remotePeer=introduction.remote,
+                remoteName=introduction.remoteName,
+                isRequester=introduction.isRequester,
+            )
+        )
+        session = self._sessions[introduction.sessionID] = Session(
+            self._reactor,
+            self._identity,
+            introduction,
+            ports,
+            main,
+            self._demultiplexer,
+            self._config,
+            applications=applications,
+            startedAt=startedAt,
+            timeout=timeout,
+            observe=self._observe,
+            ended=self._forget,
+        )
+        return session
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.pop(session.introduction.sessionID, None)
+
+    def endAll(self, reason: HolepunchError) -> None:
+        """
+        End all sessions and close all paths.
+        """
+        for session in tuple(self._sessions.values()):
+            session.end(reason)
