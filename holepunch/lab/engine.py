@@ -1,0 +1,298 @@
+"""
+The process in which a lab of kernel namespaces lives: C{python -m holepunch.lab.engine}.
+
+Owns: the namespaces of all hosts, their wires, the fabric between them, and the answers to
+L{NamespaceLab}, one JSON object a line, on its standard input and output.
+Knows nothing of: the commands that run inside the hosts.
+Driven by: L{NamespaceLab}. When its standard input ends, or its parent dies, it kills what still
+runs in the namespaces and ends; with it the namespaces vanish, since nothing else holds them.
+
+It moves itself to a network namespace before it makes anything: no interface, route or rule ever
+appears on the machine outside.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+import attrs
+from twisted.internet.interfaces import IReactorCore, IReactorFDSet
+from twisted.internet.stdio import StandardIO
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+from holepunch.errors import HolepunchError
+from holepunch.lab.fabric import Fabric
+from holepunch.lab.isolation import (
+    NetworkNamespace,
+    dieWithParent,
+    killInhabitants,
+    leaveNetwork,
+)
+from holepunch.lab.jsonform import fromPlain, toPlain
+from holepunch.lab.kernelnat import KernelNAT
+from holepunch.lab.links import Interface, furnish, setAddresses
+from holepunch.lab.station import Block, Station
+from holepunch.lab.timerclock import TimerClock
+from holepunch.lab.topology import LinkSpec, NATSpec, Topology
+from holepunch.nat import Protocol as IPProtocol
+from holepunch.nat.device import NATDevice
+
+#: The descriptor of the UNIX socket over which sockets are handed out.
+SOCKETS_FD = 3
+_LONGEST_LINE = 1 << 24
+_LONGEST_NAME = 15
+
+
+class EngineReactor(IReactorCore, IReactorFDSet):
+    """
+    What the engine needs of a reactor.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class EngineOptions:
+    """
+    What the engine is told on the first line.
+
+    @ivar isRootless: See L{leaveNetwork}.
+    @ivar useOffload: See L{holepunch.lab.wire.Wire}.
+    """
+
+    topology: Topology
+    seed: int = 0
+    isRootless: bool | None = None
+    useOffload: bool = True
+
+
+class _NamespaceFabric(Fabric):
+    """
+    The fabric, with kernel NATs in the place of model NATs.
+    """
+
+    def install(self, name: str, device: KernelNAT) -> None:
+        self._nat(name).device = cast(NATDevice, device)
+
+    def passOn(self, name: str) -> None:
+        self._nat(name)._passOn()
+        self._transit.drain()
+
+
+class Engine:
+    """
+    A lab in operation, in the network namespace that this process has moved to.
+
+    The methods without an underscore are the requests that L{NamespaceLab} can make; their
+    arguments and results are what JSON can hold.
+    """
+
+    def __init__(self, reactor: EngineReactor, options: EngineOptions) -> None:
+        self._reactor = reactor
+        self._options = options
+        self._clock = TimerClock(reactor)
+        self._fabric = _NamespaceFabric(self._clock, options.topology, options.seed)
+        self._stations: dict[str, Station] = {}
+        self._kernelNATs: dict[str, KernelNAT] = {}
+        self._wires = 0
+        for host in options.topology.hosts:
+            self._addHost(host.name, self._interface(host.addresses, host.behind))
+        for nat in options.topology.nats:
+            if nat.isKernel:
+                self._addKernelNAT(nat)
+
+    def _interface(self, addresses: tuple[str, ...], behind: str | None) -> Interface:
+        if behind is None:
+            return Interface(addresses=addresses)
+        nat = self._options.topology.nat(behind)
+        return Interface(addresses=addresses, prefix=nat.subnet.prefixlen, gateway=nat.gateway)
+
+    def _addHost(self, name: str, interface: Interface) -> None:
+        namespace = NetworkNamespace.create()
+        furnish(namespace)
+        station = Station(
+            self._reactor,
+            namespace,
+            interface,
+            self._near(name),
+            lambda packet: self._fabric.send(name, packet),
+            self._clock.runDue,
+            self._options.useOffload,
+        )
+        self._stations[name] = station
+        self._fabric.attach(name, station.deliver)
+
+    def _addKernelNAT(self, spec: NATSpec) -> None:
+        namespace = NetworkNamespace.create()
+        furnish(namespace)
+        nat = KernelNAT(
+            self._reactor,
+            namespace,
+            spec,
+            (self._near(f"{spec.name}-lan"), self._near(f"{spec.name}-wan")),
+            lambda: self._fabric.passOn(spec.name),
+            self._clock.runDue,
+            self._options.useOffload,
+        )
+        self._kernelNATs[spec.name] = nat
+        self._fabric.install(spec.name, nat)
+
+    def _near(self, name: str) -> str:
+        """
+        A name for the near end of a wire: the kernel allows short ones only.
+        """
+        self._wires += 1
+        return name if len(name) <= _LONGEST_NAME else f"wire{self._wires}"
+
+    def _namespaces(self) -> dict[str, NetworkNamespace]:
+        parts: list[tuple[str, Station | KernelNAT]] = [
+            *self._stations.items(),
+            *self._kernelNATs.items(),
+        ]
+        return {name: part.namespace for name, part in parts}
+
+    def _inodes(self) -> list[int]:
+        return [namespace.inode for namespace in self._namespaces().values()]
+
+    def end(self) -> None:
+        """
+        Kill what runs in the namespaces.
+        """
+        killInhabitants(self._inodes())
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def describe(self) -> dict[str, Any]:
+        """
+        Where the namespaces are: a descriptor of this process for each, and their inodes.
+        """
+        return {
+            "descriptors": {name: each.fd for name, each in self._namespaces().items()},
+            "inodes": self._inodes(),
+        }
+
+    def flushNAT(self, name: str) -> None:
+        """
+        See L{Fabric.flushNAT}.
+        """
+        self._fabric.flushNAT(name)
+
+    def rebindNAT(self, name: str, hosts: Sequence[str]) -> None:
+        """
+        See L{Fabric.rebindNAT}.
+        """
+        self._fabric.rebindNAT(name, hosts)
+
+    def moveHost(self, name: str, hosts: Sequence[str], behind: str | None) -> None:
+        """
+        See L{Fabric.moveHost}; the interface gets the new addresses and routes.
+        """
+        self._fabric.moveHost(name, hosts, behind)
+        setAddresses(self._stations[name].namespace, self._interface(tuple(hosts), behind))
+
+    def setLink(self, name: str, link: Any) -> None:
+        """
+        See L{Fabric.setLink}.
+        """
+        self._fabric.setLink(name, fromPlain(LinkSpec, link))
+
+    def block(self, host: str, protocol: int | None, remote: str | None) -> None:
+        """
+        Stop packets between a host and its wire.
+        """
+        kind = None if protocol is None else IPProtocol(protocol)
+        self._stations[host].blocks += (Block(protocol=kind, remote=remote),)
+
+    def unblock(self, host: str) -> None:
+        """
+        Stop nothing any more.
+        """
+        self._stations[host].blocks = ()
+
+    def mappings(self, name: str) -> Any:
+        """
+        What a model NAT has mapped.
+        """
+        return toPlain(self._fabric.nat(name).mappings(self._clock.seconds()))
+
+    def counters(self, name: str) -> dict[str, Any]:
+        """
+        What the link of a host or NAT carried, and what its wire did.
+        """
+        wire: dict[str, Any] = {}
+        if name in self._stations:
+            wire = dict(self._stations[name].counters)
+        elif name in self._kernelNATs:
+            wire = self._kernelNATs[name].counters()
+        return {"link": toPlain(self._fabric.counters(name)), "wire": wire}
+
+    def makeSocket(self, host: str, kind: int) -> None:
+        """
+        Make a socket inside a host, and hand it out.
+        """
+        with (
+            self._namespaces()[host].entered(),
+            socket.socket(socket.AF_INET, kind) as made,
+            socket.socket(fileno=os.dup(SOCKETS_FD)) as way,
+        ):
+            rights = array.array("i", [made.fileno()])
+            way.sendmsg([b"s"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+class _Requests(LineOnlyReceiver):
+    """
+    The requests, and the end of them.
+    """
+
+    delimiter = b"\n"
+    MAX_LENGTH = _LONGEST_LINE
+
+    def __init__(self, reactor: IReactorCore, engine: Engine) -> None:
+        self._reactor = reactor
+        self._engine = engine
+
+    def lineReceived(self, line: bytes) -> None:
+        number, name, arguments = json.loads(line)
+        try:
+            answer = {"result": getattr(self._engine, name)(*arguments)}
+        except (HolepunchError, OSError, KeyError) as error:
+            answer = {"error": str(error)}
+        self.sendLine(json.dumps({"request": number, **answer}).encode())
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self._reactor.stop()
+
+
+def _serve(options: EngineOptions) -> None:
+    hasUser = leaveNetwork(options.isRootless)
+    dieWithParent(signal.SIGTERM)
+    from twisted.internet import reactor as installed
+
+    reactor = cast(EngineReactor, installed)
+    engine = Engine(reactor, options)
+    reactor.addSystemEventTrigger("after", "shutdown", engine.end)
+    print(json.dumps({"ready": {**engine.describe(), "hasUser": hasUser}}), flush=True)
+    StandardIO(_Requests(reactor, engine))
+    reactor.run()
+
+
+def main() -> None:
+    """
+    Build the lab that the first line asks for, say C{ready} or C{failed}, and serve it.
+    """
+    options = fromPlain(EngineOptions, json.loads(sys.stdin.buffer.readline()))
+    try:
+        _serve(options)
+    except (HolepunchError, OSError) as error:
+        print(json.dumps({"failed": str(error), "kind": type(error).__name__}))
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""
+The pipe to the engine process of a lab, at the end of L{NamespaceLab}.
+
+Owns: starting the process, matching answers to requests, and the engine's last words.
+Knows nothing of: what the requests mean.
+Driven by: L{NamespaceLab}; the reactor, when the engine says something or ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessTransport, IReactorProcess
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from holepunch.errors import LabError, NamespacesUnavailable
+
+_log = Logger()
+#: The arguments with which the interpreter becomes an engine.
+ENGINE_COMMAND = ("-m", "holepunch.lab.engine")
+_STDERR = 2
+_LAST_WORDS = 2000
+_KINDS = {kind.__name__: kind for kind in (LabError, NamespacesUnavailable)}
+
+
+def importPaths() -> dict[str, str]:
+    """
+    An environment in which a new interpreter imports what this one does.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    paths = [package, *(os.path.abspath(path) for path in sys.path if path)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+class EngineLink(ProcessProtocol):
+    """
+    One engine process.
+
+    @ivar whenReady: Fires with the engine's description of itself, or why there is none.
+    @ivar whenEnded: Fires when the process has ended.
+    """
+
+    transport: IProcessTransport
+
+    def __init__(self) -> None:
+        self.whenReady: Deferred[dict[str, Any]] = Deferred(lambda _: self.kill())
+        self.whenEnded: Deferred[None] = Deferred()
+        self._numbers = itertools.count()
+        self._waiting: dict[int, Deferred[Any]] = {}
+        self._received = b""
+        self._lastWords = b""
+
+    def start(self, reactor: IReactorProcess, options: dict[str, Any], socketsFD: int) -> None:
+        """
+        Start the process.
+
+        @param socketsFD: A UNIX socket of which the engine gets a copy as descriptor 3.
+        """
+        reactor.spawnProcess(
+            self,
+            sys.executable,
+            [sys.executable, *ENGINE_COMMAND],
+            env=importPaths(),
+            childFDs={0: "w", 1: "r", 2: "r", 3: socketsFD},
+        )
+        self._writeLine(options)
+
+    @property
+    def pid(self) -> int:
+        """
+        The process.
+        """
+        return int(self.transport.pid)
+
+    def request(self, name: str, *arguments: Any) -> Deferred[Any]:
+        """
+        Ask the engine for something.
+
+        @raise LabError: (from the Deferred) It said no, or has ended.
+        """
+        number = next(self._numbers)
+        answer: Deferred[Any] = Deferred(lambda _: self._forget(number))
+        self._waiting[number] = answer
+        self._writeLine([number, name, arguments])
+        return answer
+
+    def _forget(self, number: int) -> None:
+        self._waiting.pop(number, None)
+
+    def close(self) -> None:
+        """
+        Ask the engine to end.
+        """
+        self.transport.closeStdin()
+
+    def kill(self) -> None:
+        """
+        End the engine without asking.
+        """
+        try:
+            self.transport.signalProcess(signal.SIGKILL)
+        except ProcessExitedAlready:
+            return
+
+    def _writeLine(self, value: Any) -> None:
+        self.transport.writeToChild(0, json.dumps(value).encode() + b"\n")
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """
+        The engine said something.
+        """
+        if childFD == _STDERR:
+            _log.warn("lab engine: {text}", text=data.decode(errors="replace").rstrip())
+            self._lastWords = (self._lastWords + data)[-_LAST_WORDS:]
+            return
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            self._lineReceived(json.loads(line))
+
+    def _lineReceived(self, said: dict[str, Any]) -> None:
+        if "ready" in said:
+            self.whenReady.callback(said["ready"])
+        elif "failed" in said:
+            self.whenReady.errback(_KINDS.get(said["kind"], LabError)(said["failed"]))
+        else:
+            answer = self._waiting.pop(said["request"], None)
+            if answer is None:
+                return
+            if "error" in said:
+                answer.errback(LabError(said["error"]))
+            else:
+                answer.callback(said["result"])
+
+    def processEnded(self, reason: Failure) -> None:
+        """
+        The engine has ended: so has everything that waits for it.
+        """
+        *_, lastWord = self._lastWords.decode(errors="replace").strip().split("\n")
+        error = LabError(f"The lab's engine ended. {lastWord}".rstrip())
+        if not self.whenReady.called:
+            self.whenReady.errback(error)
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            answer.errback(error)
+        self.whenEnded.callback(None)

@@ -1,0 +1,160 @@
+"""
+A NAT that is the kernel's own: a namespace that forwards packets and masquerades them (nftables).
+
+Owns: the router's namespace, its two interfaces, its rules, its table of connections.
+Knows nothing of: the topology around it.
+Driven by: the fabric, in the place of a model NAT. Unlike that one, its effects come later, when
+the kernel has done its work.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+from pyroute2 import NFCTSocket
+from twisted.internet.interfaces import IReactorFDSet
+
+from holepunch.errors import LabError
+from holepunch.lab.isolation import NetworkNamespace
+from holepunch.lab.links import Interface, setAddresses
+from holepunch.lab.station import Station
+from holepunch.lab.topology import NATSpec
+from holepunch.nat import Drop, Forward, Packet, PortAllocation, Side, Unsolicited
+
+_RULES = """
+table ip holepunch {{
+    chain translate {{
+        type nat hook postrouting priority srcnat; policy accept;
+        oifname "wan" masquerade {ports}
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        iifname "wan" ct state established,related accept
+        iifname "wan" {answer}
+    }}
+    chain input {{
+        type filter hook input priority filter; policy accept;
+        iifname "wan" ct state established,related accept
+        iifname "wan" {answer}
+    }}
+}}
+"""
+_ANSWERS = {
+    Unsolicited.DROP: "drop",
+    Unsolicited.RST: 'meta l4proto tcp reject with tcp reset\n        iifname "wan" drop',
+    Unsolicited.ICMP: "reject with icmp port-unreachable",
+}
+
+
+class KernelNAT:
+    """
+    One router.
+
+    What of the behaviour the kernel can be told is what unsolicited packets get, and whether ports
+    are kept or random.
+
+    @param effectsReady: Called when L{takeEffects} has something.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        namespace: NetworkNamespace,
+        spec: NATSpec,
+        near: tuple[str, str],
+        effectsReady: Callable[[], object],
+        keepTime: Callable[[], None],
+        useOffload: bool = True,
+    ) -> None:
+        self.namespace = namespace
+        self._effects: list[Forward | Drop] = []
+        self._effectsReady = effectsReady
+        namespace.setting("ipv4.ip_forward", 1)
+        self._inside = Station(
+            reactor,
+            namespace,
+            Interface(
+                name="lan",
+                addresses=(spec.gateway,),
+                prefix=spec.subnet.prefixlen,
+                isDefault=False,
+            ),
+            near[0],
+            lambda packet: self._forward(Side.INSIDE, packet),
+            keepTime,
+            useOffload,
+        )
+        self._outside = Station(
+            reactor,
+            namespace,
+            Interface(name="wan", addresses=spec.addresses),
+            near[1],
+            lambda packet: self._forward(Side.OUTSIDE, packet),
+            keepTime,
+            useOffload,
+        )
+        self._setRules(spec)
+
+    def _setRules(self, spec: NATSpec) -> None:
+        rules = _RULES.format(
+            ports="" if spec.behaviour.ports is PortAllocation.PRESERVED else "fully-random",
+            answer=_ANSWERS[spec.behaviour.unsolicited],
+        )
+        try:
+            with self.namespace.entered():
+                subprocess.run(
+                    ["nft", "-f", "-"], input=rules, text=True, check=True, capture_output=True
+                )
+        except FileNotFoundError:
+            raise LabError(f"The NAT {spec.name!r} needs the command nft (package nftables).")
+        except subprocess.CalledProcessError as error:
+            raise LabError(f"The kernel cannot be the NAT {spec.name!r}: {error.stderr.strip()}")
+
+    def _forward(self, side: Side, packet: Packet) -> None:
+        self._effects.append(Forward(side, packet))
+        self._effectsReady()
+
+    def receiveInside(self, packet: Packet, now: float) -> None:
+        """
+        Hand the kernel a packet from inside.
+        """
+        self._inside.deliver(packet)
+
+    def receiveOutside(self, packet: Packet, now: float) -> None:
+        """
+        Hand the kernel a packet from outside.
+        """
+        self._outside.deliver(packet)
+
+    def takeEffects(self) -> list[Forward | Drop]:
+        """
+        What the kernel sent since the last call; it does not say what it drops.
+        """
+        effects, self._effects = self._effects, []
+        return effects
+
+    def flush(self) -> None:
+        """
+        Forget every connection.
+        """
+        with self.namespace.entered(), NFCTSocket() as connections:
+            connections.flush()
+
+    def rebind(self, externalHosts: Sequence[str]) -> None:
+        """
+        Take other external addresses.
+        """
+        self._outside.interface = attrs.evolve(
+            self._outside.interface, addresses=tuple(externalHosts)
+        )
+        setAddresses(self.namespace, self._outside.interface)
+        self.flush()
+
+    def counters(self) -> dict[str, Any]:
+        """
+        What its two interfaces carried.
+        """
+        return {"inside": dict(self._inside.counters), "outside": dict(self._outside.counters)}
