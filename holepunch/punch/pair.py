@@ -130,7 +130,7 @@ class CandidatePair:
         self.retryAt = None
         if self.startedAt is None:
             self.startedAt = now
-        if not self.hasSucceeded:
+        if self.fate is Fate.NOT_TRIED:
             self.fate = Fate.IN_PROGRESS
 
     def succeed(self, rtt: float | None) -> None:
