@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,6 +27,19 @@ from cryptography.x509.oid import NameOID
 from holepunch.errors import BadIdentity, BadPeerID
 
 _ID_LENGTH = 52
+
+
+def configurationFile(name: str) -> str:
+    """
+    Where this user's file of that name is: in C{$XDG_CONFIG_HOME/holepunch}, or the system's like.
+    """
+    if os.name == "nt":
+        home = os.environ.get("APPDATA", "~")
+    elif sys.platform == "darwin":
+        home = "~/Library/Application Support"
+    else:
+        home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return os.path.join(os.path.expanduser(home), "holepunch", name)
 
 
 def _rawPublicKey(key: Ed25519PublicKey) -> bytes:

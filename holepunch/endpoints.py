@@ -1,0 +1,181 @@
+r"""
+Endpoint strings: C{holepunch:} for L{clientFromString<twisted.internet.endpoints.clientFromString>}
+and L{serverFromString<twisted.internet.endpoints.serverFromString>}.
+
+Client: C{holepunch:PEER[:rendezvous=…][:identity=…][:timeout=…][:tcpFlow=…]}, where PEER is a name
+or peer ID. Server: C{holepunch:[name=NAME][:rendezvous=…][:identity=…]}. A colon inside a value is
+written C{\:}. What is not given comes from the environment variables HOLEPUNCH_RENDEZVOUS and
+HOLEPUNCH_IDENTITY, then from the defaults of the command line.
+
+Owns: reading the strings; which endpoints share one peer.
+Knows nothing of: how a connection is made.
+Driven by: the plugins in C{twisted/plugins/holepunch_endpoints.py}.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from zope.interface import implementer
+
+from holepunch.errors import UsageError
+from holepunch.identity import Identity, configurationFile
+from holepunch.peer import Peer, SessionOptions
+from holepunch.punch import TCPFlow
+
+
+@attrs.frozen(kw_only=True)
+class PeerSettings:
+    """
+    Which peer an endpoint string asks for; equal settings share one L{Peer}.
+
+    @ivar rendezvous: C{[ID@]HOST[:PORT]}.
+    @ivar identity: The identity file; it is made when it is missing.
+    @ivar name: What the peer is registered as.
+    """
+
+    rendezvous: str
+    identity: str
+    name: str | None = None
+
+    @classmethod
+    def read(
+        cls, rendezvous: str | None, identity: str | None, name: str | None = None
+    ) -> PeerSettings:
+        """
+        Fill in what the string does not say.
+
+        @raise UsageError: Nothing says which rendezvous service to use.
+        """
+        rendezvous = rendezvous or os.environ.get("HOLEPUNCH_RENDEZVOUS")
+        if not rendezvous:
+            raise UsageError(
+                "no rendezvous service: write rendezvous=HOST, or set HOLEPUNCH_RENDEZVOUS"
+            )
+        return cls(
+            rendezvous=rendezvous,
+            identity=identity or os.environ.get("HOLEPUNCH_IDENTITY") or configurationFile("identity.pem"),
+            name=name,
+        )
+
+    def makePeer(self, reactor: Any) -> Peer:
+        """
+        Make the peer; it is stopped with the reactor at the latest.
+        """
+        peer = Peer(
+            reactor,
+            Identity.load(self.identity, create=True),
+            self.rendezvous,
+            name=self.name,
+            knownServices=configurationFile("known_services"),
+        )
+        reactor.addSystemEventTrigger("before", "shutdown", _stop, peer)
+        return peer
+
+
+def _stop(peer: Peer) -> Deferred[None] | None:
+    return peer.stopService() if peer.running else None
+
+
+@implementer(IStreamClientEndpoint)
+class ClientEndpoint:
+    """
+    Connects to the peer that a string names. The peer of this program is made at the first use.
+    """
+
+    _peers: dict[tuple[int, PeerSettings], Peer] = {}
+
+    def __init__(
+        self, reactor: Any, target: str, settings: PeerSettings, options: SessionOptions
+    ) -> None:
+        self._reactor = reactor
+        self._target = target
+        self._settings = settings
+        self._options = options
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        Connect; see L{PeerClientEndpoint<holepunch.peer.streamendpoints.PeerClientEndpoint>}.
+        """
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        key = (id(self._reactor), self._settings)
+        peer = self._peers.get(key)
+        if peer is None:
+            peer = self._peers[key] = self._settings.makePeer(self._reactor)
+        return await peer.connectEndpoint(self._target, self._options).connect(factory)
+
+
+@implementer(IStreamServerEndpoint)
+class ServerEndpoint:
+    """
+    Lets other peers connect.
+    """
+
+    def __init__(self, reactor: Any, settings: PeerSettings) -> None:
+        self._reactor = reactor
+        self._settings = settings
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Listen; see L{PeerServerEndpoint<holepunch.peer.streamendpoints.PeerServerEndpoint>}.
+        """
+        return Deferred.fromCoroutine(self._listen(protocolFactory))
+
+    async def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        return await self._settings.makePeer(self._reactor).listenEndpoint().listen(factory)
+
+
+def parseClient(
+    reactor: Any,
+    target: str,
+    rendezvous: str | None = None,
+    identity: str | None = None,
+    timeout: str = "30",
+    tcpFlow: str = TCPFlow.SIMULTANEOUS.value,
+) -> ClientEndpoint:
+    """
+    Make the endpoint of a client string.
+
+    @raise ValueError: A value makes no sense.
+    """
+    try:
+        flow = TCPFlow(tcpFlow)
+    except ValueError:
+        known = ", ".join(each.value for each in TCPFlow)
+        raise UsageError(f"tcpFlow is one of {known}, not {tcpFlow!r}") from None
+    try:
+        seconds = float(timeout)
+    except ValueError:
+        raise UsageError(f"timeout is a number of seconds, not {timeout!r}") from None
+    return ClientEndpoint(
+        reactor,
+        target,
+        PeerSettings.read(rendezvous, identity),
+        SessionOptions(timeout=seconds, tcpFlow=flow),
+    )
+
+
+def parseServer(
+    reactor: Any,
+    name: str | None = None,
+    rendezvous: str | None = None,
+    identity: str | None = None,
+) -> ServerEndpoint:
+    """
+    Make the endpoint of a server string.
+
+    @raise ValueError: A value makes no sense.
+    """
+    return ServerEndpoint(reactor, PeerSettings.read(rendezvous, identity, name))
