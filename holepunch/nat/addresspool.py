@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holepunch.address import Family, TransportAddress
+from holepunch.errors import UsageError
 
 
 class AddressPool:
@@ -73,10 +74,21 @@ class AddressPool:
 
     def assign(self, internal: str, external: str) -> None:
         """
-        Give C{external} to C{internal} for good.
+        Give C{external} to C{internal} for good, before it sends anything.
+
+        @raise UsageError: The device knows no such pairs, or C{external} is not one of its hosts or
+            is taken, or C{internal} has another one.
         """
-        self._externalOf[internal] = external
-        self._internalOf[external] = internal
+        internal, external = TransportAddress(internal, 0).host, TransportAddress(external, 0).host
+        if not self._isOneToOne:
+            raise UsageError("only a one-to-one device gives an address to one host for good")
+        if external not in self.hosts:
+            raise UsageError(f"{external} is not an external address of the device")
+        if self._externalOf.get(internal, external) != external:
+            raise UsageError(f"{internal} has the address {self._externalOf[internal]} already")
+        if self._internalOf.get(external, internal) != internal:
+            raise UsageError(f"{external} belongs to {self._internalOf[external]} already")
+        self._pair(internal, external)
 
     def _staticFor(self, internal: str, hosts: list[str]) -> str | None:
         known = self._externalOf.get(internal)
@@ -86,5 +98,9 @@ class AddressPool:
         wishes = [internal, *hosts] if internal in hosts else hosts
         external = next((host for host in wishes if host not in self._internalOf), None)
         if external is not None:
-            self.assign(internal, external)
+            self._pair(internal, external)
         return external
+
+    def _pair(self, internal: str, external: str) -> None:
+        self._externalOf[internal] = external
+        self._internalOf[external] = internal

@@ -114,6 +114,14 @@ class Admission:
             return DropReason.NO_CONNECTION
         if packet.ttl <= 1:
             return DropReason.TTL_EXPIRED
+        if isinstance(found, MappingRecord):
+            # The inside may know the sender by another mapping: it keeps to that one.
+            internal = found.internal
+            known = self._table.outbound.get(
+                (packet.protocol, internal.host, internal.port, remote.host, remote.port)
+            )
+            if known is not None:
+                return known
         if self._table.sessionCount >= self._behaviour.maxSessions:
             return DropReason.TABLE_FULL
         if isinstance(found, TransportAddress):

@@ -180,8 +180,9 @@ NAMED_BEHAVIOURS: ReadOnlyDict[str, NATBehaviour] = MappingProxyType(
         "address-restricted": attrs.evolve(_FULL_CONE, filtering=Filtering.ADDRESS_DEPENDENT),
         # Only endpoints that were sent to may answer: the common home router.
         "port-restricted": _PORT_RESTRICTED,
-        # The same with TCP answers that make punching hard (RFC 5382 REQ-4 forbids them).
+        # Resets unsolicited connections at once, which makes punching hard (RFC 5382 REQ-4).
         "port-restricted-rst": attrs.evolve(_PORT_RESTRICTED, unsolicited=Unsolicited.RST),
+        # Answers the unsolicited with ICMP errors.
         "port-restricted-icmp": attrs.evolve(_PORT_RESTRICTED, unsolicited=Unsolicited.ICMP),
         # Forgets the TCP mapping with the connection that made it.
         "port-restricted-forgetful": attrs.evolve(_PORT_RESTRICTED, dropsMappingOnReset=True),

@@ -199,7 +199,7 @@ class NATDevice:
         """
         Give an external host to an internal one for good, before it sends anything.
 
-        Only a one-to-one device knows such pairs; the others have no use for them.
+        @raise UsageError: The device is not one-to-one, or one of the hosts is paired already.
         """
         self._admission.pool.assign(internalHost, externalHost)
 
@@ -256,11 +256,20 @@ class NATDevice:
         if isOver and session.madeMapping and self.behaviour.dropsMappingOnReset:
             self._table.removeMapping(session.mapping)
 
+    def _translateErrorOutward(self, packet: Packet, error: ICMPError) -> None:
+        local, remote = error.original.destination, error.original.source
+        session = self._table.outbound.get(
+            (error.original.protocol, local.host, local.port, remote.host, remote.port)
+        )
+        if session is None:
+            self._drop(packet, DropReason.NO_MAPPING)
+        else:
+            self._sendOutside(errorOutward(packet, session))
+
     def _translateErrorInward(self, packet: Packet, error: ICMPError) -> None:
-        original = error.original
-        local, remote = original.source, original.destination
+        local, remote = error.original.source, error.original.destination
         session = self._table.inbound.get(
-            (original.protocol, local.host, local.port, remote.host, remote.port)
+            (error.original.protocol, local.host, local.port, remote.host, remote.port)
         )
         if session is None:
             self._drop(packet, DropReason.NO_MAPPING)
@@ -268,17 +277,6 @@ class NATDevice:
             self._drop(packet, DropReason.TTL_EXPIRED)
         else:
             self._effects.append(Forward(Side.INSIDE, errorInward(packet, session)))
-
-    def _translateErrorOutward(self, packet: Packet, error: ICMPError) -> None:
-        original = error.original
-        local, remote = original.destination, original.source
-        session = self._table.outbound.get(
-            (original.protocol, local.host, local.port, remote.host, remote.port)
-        )
-        if session is None:
-            self._drop(packet, DropReason.NO_MAPPING)
-        else:
-            self._sendOutside(errorOutward(packet, session))
 
     def _tellTimeExceeded(self, side: Side, packet: Packet) -> None:
         """

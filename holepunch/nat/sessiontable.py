@@ -93,15 +93,12 @@ class SessionTable:
 
     def addSession(self, session: Session) -> None:
         """
-        Remember a session of a mapping.
-
-        When the inside has a session with the same remote endpoint already, by another mapping,
-        it keeps to that one.
+        Remember a session of a mapping, the only one of its internal and remote endpoints.
         """
         mapping = session.mapping
         mapping.sessions[session] = None
         mapping.expiresAt = max(mapping.expiresAt, session.expiresAt)
-        self.outbound.setdefault(_key(mapping, session.internal, session.remote), session)
+        self.outbound[_key(mapping, session.internal, session.remote)] = session
         self.inbound[_key(mapping, session.external, session.remote)] = session
         self.sessionCount += 1
         self._enqueue(session)
@@ -184,10 +181,8 @@ class SessionTable:
         mapping = session.mapping
         del mapping.sessions[session]
         self.sessionCount -= 1
-        for index, local in ((self.outbound, session.internal), (self.inbound, session.external)):
-            key = _key(mapping, local, session.remote)
-            if index.get(key) is session:
-                del index[key]
+        del self.outbound[_key(mapping, session.internal, session.remote)]
+        del self.inbound[_key(mapping, session.external, session.remote)]
         if session.isContacted:
             mapping.contactedHosts[session.remote.host] -= 1
             if not mapping.contactedHosts[session.remote.host]:

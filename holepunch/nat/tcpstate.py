@@ -3,8 +3,8 @@ How a NAT follows a TCP connection: the state machine of RFC 6146 section 3.5.2,
 section 2 asks it of every NAT.
 
 Owns: the states, the kinds of segment, and the one table of transitions. Two states are finer than
-in the RFC: a connection is established only when a segment acknowledged both SYNs (C{OPENING} before
-that), and C{CLOSED} tells that the closing handshake is over.
+in the RFC: a connection is established only when a segment acknowledged both SYNs, before which it
+is C{OPENING}; and C{CLOSED} tells that the closing handshake is over.
 Knows nothing of: addresses, sequence numbers, and how long a state lasts.
 Driven by: L{holepunch.nat.device}.
 """
