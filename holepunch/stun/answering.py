@@ -12,10 +12,12 @@ by 44 (2.2 times); where behaviour discovery is offered, RESPONSE-ORIGIN and OTH
 56 (2.8 times) and 92 (4.6 times); counting the headers of IP and UDP, 1.75 and 2.06 times. Nothing
 gets a larger factor, and no request of 100 bytes or more gets an answer that is longer.
 
-RESPONSE-PORT makes the answer go to another port of the requester's address. Behind a shared public
-address that port may be a stranger's, so it is honoured for proven sources only, unless the
-operator allows it to all; never for ports below 1024, where services listen and to which hardly any
-NAT maps; and only a success goes there.
+RESPONSE-PORT makes the answer go to another port of the requester's own address. Behind a shared
+public address that port may be a stranger's, who gets one small datagram that no transaction of his
+expects: no more than a forged source port would do. So it is honoured, as clients that measure the
+lifetime of mappings need it, but never together with PADDING, for a port below 1024, where services
+listen and to which hardly any NAT maps, or for an error. An operator can restrict it to proven
+sources.
 """
 
 from __future__ import annotations
@@ -138,7 +140,7 @@ class BindingAnswerer:
         listeners: Iterable[TransportAddress],
         keyFor: Callable[[str], bytes | None] | None = None,
         allowAnonymous: bool = True,
-        allowResponsePort: bool = False,
+        allowResponsePort: bool = True,
         advertised: Mapping[TransportAddress, TransportAddress] | None = None,
     ) -> None:
         """
@@ -148,7 +150,7 @@ class BindingAnswerer:
             short-term key; L{None} for unknown ones. Without it nobody is authenticated, and
             integrity attributes are ignored.
         @param allowAnonymous: Requests without integrity are answered too.
-        @param allowResponsePort: RESPONSE-PORT is honoured for anonymous sources too.
+        @param allowResponsePort: RESPONSE-PORT is honoured for anonymous requests too.
         @param advertised: The public addresses of listeners that are themselves behind an address
             translation, as on rented hosts.
         """

@@ -1,0 +1,1 @@
+`holepunch.stun` is a complete STUN implementation (RFC 8489) without I/O: messages with every attribute of STUN, ICE, TURN and NAT behaviour discovery, short- and long-term credentials, client transactions, and a server that answers Binding requests, with RFC 5780.
