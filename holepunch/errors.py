@@ -55,6 +55,12 @@ class BadCredentials(HolepunchError, ValueError):
     """
 
 
+class CannotListen(HolepunchError):
+    """
+    The address to listen on cannot be used: another program may have it.
+    """
+
+
 class UsageError(HolepunchError, ValueError):
     """
     The arguments do not make sense together.
@@ -109,9 +115,15 @@ class NameTaken(RendezvousError):
     """
 
 
+class PeerReplaced(RendezvousError):
+    """
+    Another program has registered with the same identity: each needs an identity of its own.
+    """
+
+
 class BadName(RendezvousError, ValueError):
     """
-    A peer name has 1 to 63 letters, digits, dots, dashes and underscores, and is not like a peer ID.
+    A peer name has 1 to 63 letters, digits, dots, dashes and underscores, unlike a peer ID.
     """
 
 

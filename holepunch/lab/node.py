@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
+
 from holepunch.address import TransportAddress
 from holepunch.errors import BadTopology
 from holepunch.lab.link import Link
 from holepunch.lab.transit import Fate, Step, Transit
+from holepunch.nat.answers import unreachableFor
 from holepunch.nat.device import NATDevice
 from holepunch.nat.effects import Drop, Side
-from holepunch.nat.packet import ICMPError, ICMPType, Packet, Protocol, UnreachableCode
+from holepunch.nat.packet import Packet, UnreachableCode
 
 
 class Network:
@@ -60,11 +63,10 @@ class Network:
 
     def _giveUp(self, place: str, packet: Packet) -> None:
         self._transit.tell(place, packet, Fate.UNROUTABLE)
-        if self._complainer is None or packet.protocol is Protocol.ICMP:
+        answer = unreachableFor(packet, UnreachableCode.HOST)
+        if self._complainer is None or answer is None:
             return
-        error = ICMPError(ICMPType.DESTINATION_UNREACHABLE, UnreachableCode.HOST, packet)
-        destination = TransportAddress(packet.source.host, 0)
-        answer = Packet(Protocol.ICMP, self._complainer, destination, icmp=error)
+        answer = attrs.evolve(answer, source=self._complainer)
         self._transit.tell(place, answer, Fate.SENT)
         self.fromMember(answer)
 

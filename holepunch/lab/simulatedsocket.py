@@ -1,0 +1,356 @@
+"""
+The sockets of a simulated host: as much of the interface of L{socket.socket} as Twisted uses.
+
+Owns: what a program can do with a socket, and with which C{errno} it fails.
+Knows nothing of: packets and other sockets, beyond what the kernel tells it.
+Driven by: Twisted's own transports, and L{holepunch.lab.simulatedkernel}.
+
+All sockets are non-blocking. The methods that have the names of L{socket.socket} behave like those.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from holepunch.address import Family, TransportAddress
+from holepunch.lab.simulatedtcp import TCPConnection
+from holepunch.lab.tcpstate import TCPState
+from holepunch.nat.packet import Packet, Protocol
+
+if TYPE_CHECKING:
+    from holepunch.lab.simulatedkernel import SimulatedKernel
+
+# Bytes of datagrams that may wait to be read, and of one datagram.
+_DATAGRAM_BUFFER = 208 * 1024
+_LONGEST_DATAGRAM = 65507
+
+# Not every platform has it; the simulated network does.
+SO_REUSEPORT = getattr(socket, "SO_REUSEPORT", 15)
+
+_FAMILIES = {socket.AF_INET: Family.IPV4, socket.AF_INET6: Family.IPV6}
+_WILDCARDS = {Family.IPV4: TransportAddress("0.0.0.0", 0), Family.IPV6: TransportAddress("::", 0)}
+
+_address = lru_cache(maxsize=65536)(TransportAddress)
+
+
+class SimulatedSocket:
+    """
+    What sockets of both kinds have in common.
+
+    @ivar local: Its local address; port 0: not bound.
+    @ivar onReady: Called with the socket when it may have become readable or writable.
+    """
+
+    protocol: Protocol
+
+    def __init__(self, kernel: SimulatedKernel, family: int) -> None:
+        self.family = family
+        self.local = _WILDCARDS[_FAMILIES[socket.AddressFamily(family)]]
+        self.reuseAddress = False
+        self.reusePort = False
+        self.onReady: Callable[[SimulatedSocket], object] = _ignore
+        self._kernel = kernel
+        self._options: dict[tuple[int, int], Any] = {}
+        self._number = kernel.add(self)
+
+    @property
+    def isReadable(self) -> bool:
+        """
+        Would a read return at once?
+        """
+        raise NotImplementedError
+
+    @property
+    def isWritable(self) -> bool:
+        """
+        Would a write return at once?
+        """
+        raise NotImplementedError
+
+    def sharesPortWith(self, other: SimulatedSocket) -> bool:
+        """
+        May C{other} bind to the address that this socket has?
+        """
+        return (self.reuseAddress and other.reuseAddress) or (self.reusePort and other.reusePort)
+
+    def fileno(self) -> int:
+        return self._number
+
+    def setblocking(self, isBlocking: bool) -> None:
+        assert not isBlocking, "simulated sockets do not block"
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_REUSEADDR):
+            self.reuseAddress = bool(value)
+        elif (level, option) == (socket.SOL_SOCKET, SO_REUSEPORT):
+            self.reusePort = bool(value)
+        self._options[level, option] = value
+
+    def getsockopt(self, level: int, option: int) -> Any:
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
+            return self._takeError()
+        return self._options.get((level, option), 0)
+
+    def bind(self, address: tuple[Any, ...]) -> None:
+        if self.local.port:
+            raise OSError(errno.EINVAL, "the socket is bound already")
+        self._bind(_address(address[0] or self.local.host, address[1]))
+
+    def getsockname(self) -> tuple[Any, ...]:
+        return _tuple(self.local)
+
+    def close(self) -> None:
+        if self._number != -1:
+            self._kernel.remove(self._number, self)
+            self._number = -1
+            self.onReady = _ignore
+
+    def _bind(self, local: TransportAddress) -> None:
+        self.local = self._kernel.bind(self, local)
+
+    def _takeError(self) -> int:
+        raise NotImplementedError
+
+    def _checkFamily(self, remote: TransportAddress) -> None:
+        if remote.family is not self.local.family:
+            raise OSError(errno.EAFNOSUPPORT, f"{remote} is of another address family")
+
+
+class StreamSocket(SimulatedSocket):
+    """
+    A TCP socket.
+    """
+
+    protocol = Protocol.TCP
+
+    def __init__(self, kernel: SimulatedKernel, family: int) -> None:
+        super().__init__(kernel, family)
+        self.isListening = False
+        self._connection: TCPConnection | None = None
+        self._backlog = 0
+        self._opening: list[TCPConnection] = []
+        self._accepted: deque[TCPConnection] = deque()
+
+    @property
+    def isReadable(self) -> bool:
+        if self._connection is not None:
+            return self._connection.isReadable
+        return bool(self._accepted)
+
+    @property
+    def isWritable(self) -> bool:
+        return self._connection is not None and self._connection.isWritable
+
+    def sharesPortWith(self, other: SimulatedSocket) -> bool:
+        if self.reusePort and other.reusePort:
+            return True
+        return self.reuseAddress and other.reuseAddress and not self.isListening
+
+    # --- listening --------------------------------------------------------------------------------
+
+    def listen(self, backlog: int) -> None:
+        if not self.local.port:
+            self._bind(self.local)
+        self._kernel.checkListen(self)
+        self.isListening = True
+        self._backlog = backlog
+
+    @property
+    def hasRoom(self) -> bool:
+        """
+        May the listener take one more connection?
+        """
+        self._opening = [each for each in self._opening if each.isOpening]
+        return len(self._opening) + len(self._accepted) <= self._backlog
+
+    def expect(self, connection: TCPConnection) -> None:
+        """
+        A connection is being opened to this listener.
+        """
+        self._opening.append(connection)
+        connection.onChange = self._opened
+
+    def accept(self) -> tuple[StreamSocket, tuple[Any, ...]]:
+        if not self._accepted:
+            raise BlockingIOError(errno.EWOULDBLOCK, "no connection to accept")
+        accepted = StreamSocket(self._kernel, self.family)
+        accepted.reuseAddress, accepted.reusePort = self.reuseAddress, self.reusePort
+        connection = accepted._connection = self._accepted.popleft()
+        connection.onChange = accepted._changed
+        accepted.local = connection.local
+        self._kernel.share(accepted)
+        return accepted, _tuple(connection.remote)
+
+    def _opened(self, connection: TCPConnection) -> None:
+        if connection in self._opening and not connection.isOpening:
+            self._opening.remove(connection)
+            if connection.state is not TCPState.CLOSED:
+                self._accepted.append(connection)
+                self.onReady(self)
+
+    # --- connecting -------------------------------------------------------------------------------
+
+    def connect_ex(self, address: tuple[Any, ...]) -> int:
+        if self._connection is not None:
+            if self._connection.isOpening:
+                return errno.EALREADY
+            return self._connection.error or errno.EISCONN
+        try:
+            self._connect(_address(address[0], address[1]))
+        except OSError as error:
+            return error.errno or errno.EINVAL
+        return errno.EINPROGRESS
+
+    def getpeername(self) -> tuple[Any, ...]:
+        return _tuple(self._connected().remote)
+
+    def send(self, data: bytes) -> int:
+        return self._connected().write(data)
+
+    def recv(self, size: int) -> bytes:
+        return self._connected().read(size)
+
+    def shutdown(self, how: int) -> None:
+        connection = self._connected()
+        if how != socket.SHUT_RD:
+            connection.shutDownWriting()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            linger = self._options.get((socket.SOL_SOCKET, socket.SO_LINGER))
+            self._connection.close(isAbrupt=linger == struct.pack("ii", 1, 0))
+        for connection in (*self._opening, *self._accepted):
+            connection.close(isAbrupt=True)
+        self._opening.clear()
+        self._accepted.clear()
+        super().close()
+
+    def _connect(self, remote: TransportAddress) -> None:
+        self._checkFamily(remote)
+        host = self.local.host
+        if host == _WILDCARDS[self.local.family].host:
+            host = self._kernel.route(remote)
+        if not self.local.port:
+            self._bind(self.local)
+        local = _address(host, self.local.port)
+        connection = self._connection = self._kernel.connect(local, remote)
+        self.local = local
+        connection.onChange = self._changed
+        connection.connect()
+
+    def _connected(self) -> TCPConnection:
+        if self._connection is None:
+            raise OSError(errno.ENOTCONN, "the socket is not connected")
+        return self._connection
+
+    def _takeError(self) -> int:
+        if self._connection is None:
+            return 0
+        number, self._connection.error = self._connection.error, 0
+        return number
+
+    def _changed(self, connection: TCPConnection) -> None:
+        self.onReady(self)
+
+
+class DatagramSocket(SimulatedSocket):
+    """
+    A UDP socket.
+
+    @ivar remote: The address that it is connected to, if any.
+    """
+
+    protocol = Protocol.UDP
+
+    def __init__(self, kernel: SimulatedKernel, family: int) -> None:
+        super().__init__(kernel, family)
+        self.remote: TransportAddress | None = None
+        self._received: deque[tuple[bytes, TransportAddress]] = deque()
+        self._waiting = 0
+        self._error = 0
+
+    @property
+    def isReadable(self) -> bool:
+        return bool(self._received or self._error)
+
+    @property
+    def isWritable(self) -> bool:
+        return True
+
+    def deliver(self, data: bytes, remote: TransportAddress) -> None:
+        """
+        Take a datagram from the network; there is a limit to how many wait to be read.
+        """
+        if self._waiting + len(data) <= _DATAGRAM_BUFFER:
+            self._waiting += len(data)
+            self._received.append((data, remote))
+            self.onReady(self)
+
+    def fail(self, number: int) -> None:
+        """
+        Take an error for what was sent to the address that the socket is connected to.
+        """
+        self._error = number
+        self.onReady(self)
+
+    def connect(self, address: tuple[Any, ...]) -> None:
+        remote = _address(address[0], address[1])
+        self._checkFamily(remote)
+        self._kernel.route(remote)
+        self.remote = remote
+
+    def send(self, data: bytes) -> int:
+        if self.remote is None:
+            raise OSError(errno.EDESTADDRREQ, "the socket is not connected")
+        self._raiseError()
+        return self._send(data, self.remote)
+
+    def sendto(self, data: bytes, address: tuple[Any, ...]) -> int:
+        return self._send(data, _address(address[0], address[1]))
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[Any, ...]]:
+        if not self._received:
+            self._raiseError()
+            raise BlockingIOError(errno.EWOULDBLOCK, "nothing to read")
+        data, remote = self._received.popleft()
+        self._waiting -= len(data)
+        return data[:size], _tuple(remote)
+
+    def _send(self, data: bytes, remote: TransportAddress) -> int:
+        if len(data) > _LONGEST_DATAGRAM:
+            raise OSError(errno.EMSGSIZE, "the datagram is too long")
+        self._checkFamily(remote)
+        if not self.local.port:
+            self._bind(self.local)
+        local = self.local
+        if local.host == _WILDCARDS[local.family].host:
+            local = _address(self._kernel.route(remote), local.port)
+        self._kernel.transmit(Packet(Protocol.UDP, local, remote, payload=bytes(data)))
+        return len(data)
+
+    def _raiseError(self) -> None:
+        number = self._takeError()
+        if number:
+            raise OSError(number, "the other side refused")
+
+    def _takeError(self) -> int:
+        number, self._error = self._error, 0
+        return number
+
+
+def _tuple(address: TransportAddress) -> tuple[Any, ...]:
+    if address.family is Family.IPV6:
+        return (address.host, address.port, 0, 0)
+    return (address.host, address.port)
+
+
+def _ignore(socket: SimulatedSocket) -> None:
+    """
+    Nobody is interested.
+    """
