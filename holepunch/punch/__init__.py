@@ -14,6 +14,7 @@ from holepunch.punch.effects import (
     Path,
     PathLost,
     PathSelected,
+    ProbeAnswered,
     PunchEvent,
     SayReady,
     SendDatagram,
@@ -34,7 +35,8 @@ from holepunch.punch.nomination import (
 )
 from holepunch.punch.pair import CandidatePair, PairState
 from holepunch.punch.priority import gatheredCandidate
-from holepunch.punch.session import PunchSession, SessionState
+from holepunch.punch.session import PunchSession
+from holepunch.punch.sessionstate import SessionState
 
 __all__ = [
     "Candidate",
@@ -58,6 +60,7 @@ __all__ = [
     "PathLost",
     "PathSelected",
     "Pending",
+    "ProbeAnswered",
     "PunchEvent",
     "PunchSession",
     "SayReady",

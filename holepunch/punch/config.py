@@ -9,7 +9,7 @@ Driven by: the peer's driver, which makes one for each session.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -22,6 +22,10 @@ from holepunch.punch.nomination import HeadStart, NominationStrategy
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise ValueError(f"{attribute.name} must be above 0, not {value}")
+
+
+def _transports(values: Iterable[Transport]) -> frozenset[Transport]:
+    return frozenset(values)
 
 
 class TCPFlow(enum.Enum):
@@ -63,7 +67,7 @@ class SessionConfig:
     randomBytes: Callable[[int], bytes] = attrs.field(repr=False)
     tieBreaker: int | None = attrs.field(default=None, repr=False)
     transports: frozenset[Transport] = attrs.field(
-        default=frozenset(Transport), converter=frozenset, validator=attrs.validators.min_len(1)
+        default=frozenset(Transport), converter=_transports, validator=attrs.validators.min_len(1)
     )
     preferredTransport: Transport = Transport.TCP
     tcpFlow: TCPFlow = TCPFlow.SIMULTANEOUS

@@ -23,14 +23,15 @@ from holepunch.punch.checks import (
     ReceivedCheck,
 )
 from holepunch.punch.config import SessionConfig
-from holepunch.punch.effects import EventKind, SendDatagram
+from holepunch.punch.effects import EventKind, ProbeAnswered, SendDatagram
 from holepunch.punch.fate import Fate
 from holepunch.punch.journal import Journal
 from holepunch.punch.nomination import Contender
 from holepunch.punch.pacing import Pacer
 from holepunch.punch.pair import CandidatePair, PairState
 from holepunch.punch.priority import reflexivePriority
-from holepunch.punch.role import Role, RoleVerdict
+from holepunch.punch.role import Role
+from holepunch.punch.roleconflicts import RoleConflicts
 from holepunch.stun import (
     AttributeType,
     ClientTransaction,
@@ -62,6 +63,7 @@ class _SentCheck:
     built: BuiltCheck
     transaction: ClientTransaction
     isConsent: bool = False
+    isProbe: bool = False
     isSuperseded: bool = False
 
 
@@ -99,6 +101,7 @@ class DatagramChecks:
         self._authenticator = authenticator
         self._checkList = checkList
         self._journal = journal
+        self._conflicts = RoleConflicts(role, checkList, journal)
         self._pacer = Pacer(config.checkPacing, config.checkBurst)
         self._sent: dict[bytes, _SentCheck] = {}
         self._triggered: deque[CandidatePair] = deque()
@@ -171,7 +174,13 @@ class DatagramChecks:
         The valid pairs.
         """
         return [
-            Contender(key=pair, priority=pair.priority, rtt=pair.rtt or 0.0)
+            Contender(
+                key=pair,
+                priority=pair.priority,
+                remoteHost=pair.remote.address.host,
+                since=pair.succeededAt,
+                rtt=pair.rtt or 0.0,
+            )
             for pair in self._checkList.ofTransport(Transport.UDP)
             if pair.hasSucceeded
         ]
@@ -190,6 +199,12 @@ class DatagramChecks:
         Send a consent check on the selected pair (RFC 7675 section 5.1): it is never repeated.
         """
         self._send(pair, now, isConsent=True)
+
+    def probe(self, pair: CandidatePair, now: float) -> None:
+        """
+        Send a check on the selected pair, and tell when its answer comes.
+        """
+        self._send(pair, now, isConsent=True).isProbe = True
 
     def stopSearching(self, selected: CandidatePair | None) -> None:
         """
@@ -224,13 +239,9 @@ class DatagramChecks:
         if message.unknownRequired:
             self._answer(local, remote, self._authenticator.buildUnknownAttributes(check))
             return
-        if check.remoteTieBreaker is not None:
-            verdict = self._role.judge(check.isFromControlling, check.remoteTieBreaker)
-            if verdict is RoleVerdict.REFUSED:
-                self._answer(local, remote, self._authenticator.buildRoleConflict(check))
-                return
-            if verdict is RoleVerdict.SWITCHED:
-                self._roleSwitched(now)
+        if not self._conflicts.admits(check, now):
+            self._answer(local, remote, self._authenticator.buildRoleConflict(check))
+            return
         self._answer(local, remote, self._authenticator.buildSuccess(check, remote))
         if self._authenticator.remote is not None:
             self._accept(local, remote, check, now)
@@ -274,11 +285,6 @@ class DatagramChecks:
         if pair not in self._triggered:
             self._triggered.append(pair)
 
-    def _roleSwitched(self, now: float) -> None:
-        self._checkList.recompute()
-        detail = "controlling" if self._role.isControlling else "controlled"
-        self._journal.trace(now, EventKind.ROLE_SWITCHED, detail=detail)
-
     # --- responses --------------------------------------------------------------------------
 
     def _receiveResponse(
@@ -302,8 +308,7 @@ class DatagramChecks:
         if message.messageClass is MessageClass.ERROR:
             error = message.error
             if error is not None and error.code == ROLE_CONFLICT:
-                if self._role.refused(sent.built.wasControlling):
-                    self._roleSwitched(now)
+                self._conflicts.refused(sent.built, now)
                 if sent.built.isNominating:
                     self._failed(sent, Fate.REJECTED, now)
                 elif not pair.hasSucceeded:
@@ -321,7 +326,10 @@ class DatagramChecks:
         pair = sent.pair
         if not pair.hasSucceeded:
             self._journal.tracePair(now, EventKind.CHECK_ANSWERED, pair, f"mapped to {mapped}")
-        pair.succeed(sent.transaction.rtt(now))
+        rtt = sent.transaction.rtt(now)
+        pair.succeed(rtt, now)
+        if sent.isProbe and rtt is not None:
+            self._journal.add(ProbeAnswered(rtt))
         pair.answeredAt = now
         if pair.mapped is None or pair.mapped.address != mapped:
             priority = reflexivePriority(pair.local, self._config.preferredTransport)
@@ -381,7 +389,7 @@ class DatagramChecks:
         now: float,
         isNominating: bool = False,
         isConsent: bool = False,
-    ) -> None:
+    ) -> _SentCheck:
         built = self._authenticator.build(pair.local, isNominating)
         if isConsent:
             transaction = ClientTransaction(
@@ -398,8 +406,10 @@ class DatagramChecks:
             pair.start(now)
             detail = "nominating" if isNominating else ""
             self._journal.tracePair(now, EventKind.CHECK_SENT, pair, detail)
-        self._sent[built.transactionId] = _SentCheck(pair, built, transaction, isConsent)
+        sent = _SentCheck(pair, built, transaction, isConsent)
+        self._sent[built.transactionId] = sent
         self._journal.add(SendDatagram(pair.base, pair.remote.address, built.data))
+        return sent
 
     def _retransmissionTimeout(self) -> float:
         # RFC 8445 section 14.3: Ta times the pairs that wait or are in progress.

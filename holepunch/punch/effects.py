@@ -145,6 +145,15 @@ class DatagramReceived:
 
 
 @attrs.frozen
+class ProbeAnswered:
+    """
+    A check that L{PunchSession.probe} sent was answered after so many seconds.
+    """
+
+    seconds: float
+
+
+@attrs.frozen
 class PathLost:
     """
     The selected path works no longer. The session has ended.
@@ -231,6 +240,7 @@ Effect: TypeAlias = (
     | PathSelected
     | StreamData
     | DatagramReceived
+    | ProbeAnswered
     | PathLost
     | SessionFailed
     | Trace

@@ -86,6 +86,7 @@ class CandidatePair:
     attempts: int = 0
     startedAt: float | None = None
     retryAt: float | None = None
+    succeededAt: float = 0.0
     rtt: float | None = None
     isNominated: bool = False
     isRemoteProven: bool = False
@@ -133,10 +134,12 @@ class CandidatePair:
         if self.fate is Fate.NOT_TRIED:
             self.fate = Fate.IN_PROGRESS
 
-    def succeed(self, rtt: float | None) -> None:
+    def succeed(self, rtt: float | None, now: float) -> None:
         """
         The other side proved the credential.
         """
+        if not self.hasSucceeded:
+            self.succeededAt = now
         self._move(PairEvent.SUCCEED)
         self.fate = Fate.VALID
         self.isRemoteProven = True

@@ -10,7 +10,6 @@ timer at L{PunchSession.nextTimeout}.
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 
 from holepunch.address import Transport, TransportAddress
@@ -33,61 +32,18 @@ from holepunch.punch.effects import (
     SessionFailed,
     StreamData,
 )
+from holepunch.punch.election import Election
 from holepunch.punch.fate import ConnectFailure, Fate
 from holepunch.punch.journal import Journal
-from holepunch.punch.nomination import Pending
-from holepunch.punch.pair import CandidatePair, PairState
+from holepunch.punch.pair import CandidatePair
 from holepunch.punch.role import Role
+from holepunch.punch.sessionstate import SESSION_TRANSITIONS, SessionEvent, SessionState
 from holepunch.punch.streamchecks import StreamChecks
 from holepunch.punch.streamconnection import StreamConnection
+from holepunch.punch.streamconnections import StreamConnections
 from holepunch.stun import looksLikeStun
 
 _BUFFERED_DATAGRAMS = 16
-
-
-class SessionState(enum.Enum):
-    """
-    Where a session stands.
-    """
-
-    GATHERING = "gathering"
-    CHECKING = "checking"
-    SELECTED = "selected"
-    LOST = "lost"
-    FAILED = "failed"
-    CLOSED = "closed"
-
-
-class SessionEvent(enum.Enum):
-    """
-    What changes the state of a session.
-    """
-
-    CREDENTIALS_KNOWN = "the remote credentials came"
-    SELECT = "a path was nominated"
-    LOSE = "the path broke"
-    FAIL = "no path was found"
-    CLOSE = "the driver closed the session"
-
-
-SESSION_TRANSITIONS = {
-    (SessionState.GATHERING, SessionEvent.CREDENTIALS_KNOWN): SessionState.CHECKING,
-    (SessionState.GATHERING, SessionEvent.SELECT): SessionState.SELECTED,  # controlled, over TCP
-    (SessionState.GATHERING, SessionEvent.FAIL): SessionState.FAILED,
-    (SessionState.GATHERING, SessionEvent.CLOSE): SessionState.CLOSED,
-    (SessionState.CHECKING, SessionEvent.SELECT): SessionState.SELECTED,
-    (SessionState.CHECKING, SessionEvent.FAIL): SessionState.FAILED,
-    (SessionState.CHECKING, SessionEvent.CLOSE): SessionState.CLOSED,
-    (SessionState.SELECTED, SessionEvent.CREDENTIALS_KNOWN): SessionState.SELECTED,
-    (SessionState.SELECTED, SessionEvent.SELECT): SessionState.SELECTED,  # a better pair, over UDP
-    (SessionState.SELECTED, SessionEvent.LOSE): SessionState.LOST,
-    (SessionState.SELECTED, SessionEvent.CLOSE): SessionState.CLOSED,
-    (SessionState.LOST, SessionEvent.CLOSE): SessionState.CLOSED,
-    (SessionState.FAILED, SessionEvent.CLOSE): SessionState.CLOSED,
-    (SessionState.CLOSED, SessionEvent.CLOSE): SessionState.CLOSED,
-}
-
-_ENDED = (SessionState.LOST, SessionState.FAILED, SessionState.CLOSED)
 
 
 class PunchSession:
@@ -121,10 +77,15 @@ class PunchSession:
         self._journal = Journal()
         parts = (config, self._role, self._authenticator, self._checkList, self._journal)
         self._datagrams = DatagramChecks(*parts)
-        self._streams = StreamChecks(*parts)
+        self._connections = StreamConnections(
+            config, self._authenticator, self._checkList, self._journal
+        )
+        self._streams = StreamChecks(*parts, self._connections)
+        self._election = Election(
+            config.nomination, self._role, self._checkList, self._datagrams, self._streams
+        )
         self._state = SessionState.GATHERING
         self._deadline = now + config.timeout
-        self._wakeAt: float | None = None
         self._isLocalComplete = False
         self._isRemoteComplete = False
         self._buffered: deque[DatagramReceived] = deque(maxlen=_BUFFERED_DATAGRAMS)
@@ -200,7 +161,7 @@ class PunchSession:
         @raise LocalProtocolError: There are others already.
         """
         known = self._authenticator.remote
-        if self._hasEnded or known == credentials:
+        if self._state.isOver or known == credentials:
             return
         if known is not None:
             raise LocalProtocolError("the remote credentials of a session never change")
@@ -240,9 +201,9 @@ class PunchSession:
         """
         Sequential flow: the other side said ready.
         """
-        if self._isSearching:
+        if self._state.isSearching:
             self._journal.trace(now, EventKind.READY_RECEIVED, Transport.TCP)
-            self._streams.remoteReady(now)
+            self._connections.remoteReady(now)
             self._turn(now)
 
     # --- inputs: the network ----------------------------------------------------------------
@@ -253,7 +214,7 @@ class PunchSession:
         """
         A datagram came from C{remote} to the UDP socket bound to C{local}.
         """
-        if self._hasEnded or (self._path is not None and self._path.connection is not None):
+        if self._state.isOver or (self._path is not None and self._path.connection is not None):
             return
         if looksLikeStun(data):
             self._datagrams.receive(local, remote, data, now)
@@ -273,14 +234,14 @@ class PunchSession:
 
         @param local: The local address of the connection.
         """
-        self._streams.made(connection, local, now)
+        self._connections.made(connection, local, now)
         self._turn(now)
 
     def connectFailed(self, connection: int, reason: ConnectFailure, now: float) -> None:
         """
         The connect that L{OpenConnection} asked for failed.
         """
-        self._streams.failed(connection, reason, now)
+        self._connections.failed(connection, reason, now)
         self._turn(now)
 
     def connectionAccepted(
@@ -291,7 +252,7 @@ class PunchSession:
 
         @return: The number of the connection. It may be among the effects as to be closed already.
         """
-        connection = self._streams.accepted(local, remote, now)
+        connection = self._connections.accepted(local, remote, now)
         self._turn(now)
         return connection
 
@@ -301,7 +262,7 @@ class PunchSession:
         """
         selected = self._streams.selected
         if selected is not None and selected.id == connection:
-            if not self._hasEnded:
+            if not self._state.isOver:
                 self._journal.add(StreamData(connection, data))
             return
         self._streams.received(connection, data, now)
@@ -311,7 +272,7 @@ class PunchSession:
         """
         A connection that is not handed over yet was closed by the other side, or broke.
         """
-        self._streams.lost(connection, now)
+        self._connections.lost(connection, now)
         self._turn(now)
 
     # --- inputs: time and the end -----------------------------------------------------------
@@ -322,17 +283,27 @@ class PunchSession:
         """
         self._turn(now)
 
+    def probe(self, now: float) -> None:
+        """
+        Measure the round trip on the selected path over UDP: L{ProbeAnswered} tells, or nothing.
+
+        @raise LocalProtocolError: There is no such path.
+        """
+        if self._pair is None or self._path is None or self._path.connection is not None:
+            raise LocalProtocolError("only a selected path over UDP can be probed")
+        self._datagrams.probe(self._pair, now)
+
     def nextTimeout(self) -> float | None:
         """
         When to call L{handleTimeout}; L{None} for never. May be in the past: then at once.
         """
-        if self._hasEnded:
+        if self._state.isOver:
             return None
-        times = [self._datagrams.nextTimeout(), self._streams.nextTimeout()]
+        times = [self._datagrams.nextTimeout(), self._connections.nextTimeout()]
         if self._consent is not None:
             times.append(self._consent.nextTimeout())
-        elif self._isSearching:
-            times += [self._deadline, self._wakeAt]
+        elif self._state.isSearching:
+            times += [self._deadline, self._election.wakeAt]
         return min((at for at in times if at is not None), default=None)
 
     def close(self, reason: str, now: float) -> None:
@@ -341,7 +312,7 @@ class PunchSession:
 
         @param reason: A few words, for the trace.
         """
-        if not self._hasEnded:
+        if not self._state.isOver:
             self._end(SessionEvent.CLOSE, now)
             self._journal.trace(now, EventKind.CLOSED, detail=reason)
         else:
@@ -355,14 +326,6 @@ class PunchSession:
 
     # --- deciding ---------------------------------------------------------------------------
 
-    @property
-    def _hasEnded(self) -> bool:
-        return self._state in _ENDED
-
-    @property
-    def _isSearching(self) -> bool:
-        return self._state in (SessionState.GATHERING, SessionState.CHECKING)
-
     def _move(self, event: SessionEvent) -> None:
         state = SESSION_TRANSITIONS.get((self._state, event))
         if state is None:
@@ -370,7 +333,7 @@ class PunchSession:
         self._state = state
 
     def _addCandidate(self, candidate: Candidate, isLocal: bool, now: float) -> None:
-        if not self._isSearching:
+        if not self._state.isSearching:
             return
         kind = EventKind.LOCAL_CANDIDATE if isLocal else EventKind.REMOTE_CANDIDATE
         add = self._checkList.addLocal if isLocal else self._checkList.addRemote
@@ -386,68 +349,27 @@ class PunchSession:
         """
         Every input ends here: send what is due, then see what follows from what is known.
         """
-        if self._hasEnded:
+        if self._state.isOver:
             return
         self._datagrams.advance(now)
-        self._streams.advance(now)
+        self._connections.advance(now)
         if self._path is not None:
             self._watch(now)
-        elif not self._selectNominated(now):
-            if self._role.isControlling and self._authenticator.remote is not None:
-                self._nominate(now)
-            if self._path is None:
-                self._streams.sendFirstChecks(now)
-                self._failIfOver(now)
-
-    def _selectNominated(self, now: float) -> bool:
-        """
-        Was a nomination accepted?
-        """
-        datagrams = self._datagrams
-        if self._streams.selected is not None:
-            self._selectConnection(self._streams.selected, now)
-            return True
-        if self._role.isControlling:
-            chosen = datagrams.confirmed
+            return
+        accepted = self._election.accepted()
+        if accepted is None and self._role.isControlling and self._authenticator.remote is not None:
+            accepted = self._election.nominate(now)
+        if isinstance(accepted, StreamConnection):
+            self._selectConnection(accepted, now)
+        elif accepted is not None:
+            self._selectPair(accepted, now)
         else:
-            chosen = datagrams.chosen
-            # Only one nomination is accepted, and this one is, even if its pair is not valid yet.
-            self._streams.mayAccept = chosen is None
-        if chosen is None or not chosen.hasSucceeded:
-            return False
-        self._selectPair(chosen, now)
-        return True
-
-    def _nominate(self, now: float) -> None:
-        datagrams, streams = self._datagrams, self._streams
-        self._wakeAt = streams.patienceEndsAt(now)
-        if self._wakeAt is not None or datagrams.unconfirmed is not None:
-            return
-        pending = [
-            Pending(priority=pair.priority, startedAt=pair.startedAt)
-            for pair in self._checkList.pairs
-            if pair.state is PairState.IN_PROGRESS and pair.startedAt is not None
-        ]
-        contenders = datagrams.contenders() + streams.contenders()
-        choice = self._config.nomination.choose(contenders, pending, now)
-        self._wakeAt = choice.wakeAt
-        if choice.contender is None:
-            return
-        key = choice.contender.key
-        if isinstance(key, StreamConnection):
-            streams.nominate(key, now)
-            self._wakeAt = streams.patienceEndsAt(now)
-        elif isinstance(key, CandidatePair):
-            datagrams.nominate(key, now)
-            # The pair is proven, so the path can be used in the same flight. But where a connection
-            # was nominated before, the other side may already have accepted that one: its answer
-            # decides.
-            if not streams.hasNominated:
-                self._selectPair(key, now)
+            self._streams.sendFirstChecks(now)
+            self._failIfOver(now)
 
     def _selectPair(self, pair: CandidatePair, now: float) -> None:
         self._datagrams.stopSearching(pair)
-        self._streams.stop()
+        self._connections.stop()
         self._pair = pair
         self._consent = Consent(
             pair,
@@ -463,7 +385,7 @@ class PunchSession:
     def _selectConnection(self, connection: StreamConnection, now: float) -> None:
         assert connection.pair is not None
         self._datagrams.stop()
-        self._streams.stop(connection)
+        self._connections.stop(connection)
         self._buffered.clear()
         self._select(connection.pair, connection, now)
         rest = connection.framer.takeBuffered()
@@ -489,7 +411,7 @@ class PunchSession:
         """
         Keep the selected path, or see that it is lost.
         """
-        if self._streams.isSelectedLost:
+        if self._connections.isSelectedLost:
             self._lose("the connection was closed", now)
             return
         consent, pair = self._consent, self._pair
@@ -512,9 +434,14 @@ class PunchSession:
         return chosen is not None and chosen is not pair and chosen.hasSucceeded
 
     def _failIfOver(self, now: float) -> None:
-        isComplete = self._isLocalComplete and self._isRemoteComplete
-        hasHope = any(pair.transport is Transport.UDP for pair in self._checkList.pairs)
-        if now < self._deadline and (not isComplete or hasHope or not self._streams.isHopeless()):
+        # Pairs over UDP are tried again until the end.
+        isOver = (
+            self._isLocalComplete
+            and self._isRemoteComplete
+            and not self._checkList.ofTransport(Transport.UDP)
+            and self._connections.isHopeless()
+        )
+        if now < self._deadline and not isOver:
             return
         reason = explainFailure(
             self._checkList.pairs,
@@ -535,8 +462,7 @@ class PunchSession:
     def _end(self, event: SessionEvent, now: float) -> None:
         self._move(event)
         self._datagrams.stop()
-        self._streams.stop(self._streams.selected)
+        self._connections.stop(self._streams.selected)
         self._path = None
         self._buffered.clear()
         self._consent = None
-        self._wakeAt = None

@@ -74,6 +74,7 @@ class StreamConnection:
     @ivar isMuted: What arrives is of no interest any more, but closing would be too early.
     @ivar deadline: When the connection is given up; L{None} for never.
     @ivar since: When it was begun or accepted.
+    @ivar openAt: When it was established.
     @ivar sent: The checks under way, at most a plain and a nominating one.
     """
 
@@ -82,6 +83,7 @@ class StreamConnection:
     remote: TransportAddress
     isActive: bool
     since: float
+    openAt: float = 0.0
     deadline: float | None
     pair: CandidatePair | None = None
     state: ConnectionState = ConnectionState.CONNECTING
