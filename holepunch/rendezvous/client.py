@@ -31,10 +31,11 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from holepunch.address import Family, Transport, TransportAddress
+from holepunch.address import Family, Transport, TransportAddress, isUsableHost
 from holepunch.errors import (
     BadAddress,
     HolepunchError,
+    PeerReplaced,
     RendezvousError,
     RendezvousUnreachable,
     ServiceIdentityChanged,
@@ -42,6 +43,7 @@ from holepunch.errors import (
 from holepunch.identity import Identity, PeerID
 from holepunch.interfaces import IKnownServices, IRendezvousEvents
 from holepunch.punch.candidate import Candidate
+from holepunch.punch.config import TCPFlow
 from holepunch.rendezvous.arguments import MAX_CANDIDATES
 from holepunch.rendezvous.commands import (
     Candidates,
@@ -57,7 +59,6 @@ from holepunch.rendezvous.introduction import (
     VERSION,
     Answer,
     EndReason,
-    Flow,
     Introduction,
     IntroductionPolicy,
     Registered,
@@ -97,7 +98,6 @@ class RendezvousClient(Line):
         self._location = location
         self._events = events
         self._known = known
-        self._farewell: str | None = None
         self._reason: RendezvousError | None = None
         self._isSecured = False
         self.secured: Deferred[RendezvousClient] = Deferred(lambda secured: self._abort())
@@ -128,7 +128,7 @@ class RendezvousClient(Line):
         target: str,
         *,
         transports: Sequence[Transport],
-        flow: Flow = Flow.SIMULTANEOUS,
+        flow: TCPFlow = TCPFlow.SIMULTANEOUS,
         candidates: Sequence[Candidate] = (),
     ) -> Deferred[Introduction]:
         """
@@ -225,8 +225,8 @@ class RendezvousClient(Line):
         return {}
 
     @Goodbye.responder
-    def _goodbyeReceived(self, text: str) -> dict[str, Any]:
-        self._farewell = text
+    def _goodbyeReceived(self, text: str, isReplaced: bool) -> dict[str, Any]:
+        self._reason = PeerReplaced() if isReplaced else RendezvousError(text)
         self.close()
         return {}
 
@@ -280,8 +280,6 @@ class RendezvousClient(Line):
             )
 
     def _lossOf(self, failure: Failure) -> RendezvousError:
-        if self._farewell is not None:
-            return RendezvousError(self._farewell)
         return RendezvousUnreachable(f"the main connection was lost: {failure.getErrorMessage()}")
 
     # --- commands ---
@@ -305,6 +303,8 @@ class RendezvousClient(Line):
             local=TransportAddress(host.host, host.port),
             candidates=tuple(candidates),
         )
+        remote = cast(IPv4Address, self.transport.getPeer())
+        fields["assist"] = tuple(_assistAt(remote.host, each) for each in fields["assist"])
         registered = Registered(**fields)
         self.isRegistered = True
         self.startKeepalive(registered.keepaliveInterval)
@@ -410,6 +410,7 @@ async def _connect(
         tls = NamedServiceTLS(identity, location.host)
     client = RendezvousClient(reactor, location, events, known)
     factory = Factory.forProtocol(lambda: client)
+    factory.noisy = False
     endpoint = _endpointTo(reactor, location, timeout, bindAddress)
     try:
         await endpoint.connect(IdentityTLSFactory(reactor, tls, True, factory))
@@ -418,6 +419,13 @@ async def _connect(
         raise RendezvousUnreachable(
             f"cannot reach the rendezvous service {location.address}: {_sentence(error)}"
         ) from None
+
+
+def _assistAt(host: str, listener: TransportAddress) -> TransportAddress:
+    """
+    A service that listens on all its addresses is reached where its main connection was.
+    """
+    return listener if isUsableHost(listener.host) else TransportAddress(host, listener.port)
 
 
 def _endpointTo(

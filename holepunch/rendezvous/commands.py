@@ -18,6 +18,7 @@ from twisted.protocols.amp import Argument, Boolean, Command, Float, Integer
 
 from holepunch import errors
 from holepunch.address import Transport
+from holepunch.punch.config import TCPFlow
 from holepunch.rendezvous.arguments import (
     ID,
     CandidateText,
@@ -28,7 +29,7 @@ from holepunch.rendezvous.arguments import (
     Text,
     TicketText,
 )
-from holepunch.rendezvous.introduction import EndReason, Flow, IntroductionPolicy
+from holepunch.rendezvous.introduction import EndReason, IntroductionPolicy
 
 
 def _errors(*kinds: type[Exception]) -> dict[type[Exception], bytes]:
@@ -42,6 +43,8 @@ def _errors(*kinds: type[Exception]) -> dict[type[Exception], bytes]:
         errors.PeerIsSelf: b"PEER_IS_SELF",
         errors.SessionRefused: b"SESSION_REFUSED",
         errors.UnknownSession: b"UNKNOWN_SESSION",
+        errors.PeerVanished: b"PEER_VANISHED",
+        errors.SessionTimedOut: b"SESSION_TIMED_OUT",
     }
     table = {kind: codes[kind] for kind in kinds}
     return {
@@ -61,7 +64,7 @@ _INTRODUCTION: list[tuple[bytes, Argument]] = [
     (b"isControlling", Boolean()),
     (b"isRemoteBehindNAT", Boolean()),
     (b"transports", Many(Choice(Transport), most=2)),
-    (b"flow", Choice(Flow)),
+    (b"flow", Choice(TCPFlow)),
     (b"local", Credential()),
     (b"remoteCredentials", Credential()),
     (b"remoteCandidates", Many(CandidateText())),
@@ -106,7 +109,7 @@ class RequestSession(Command):
     arguments = [
         (b"target", Text()),
         (b"transports", Many(Choice(Transport), most=2)),
-        (b"flow", Choice(Flow)),
+        (b"flow", Choice(TCPFlow)),
         (b"candidates", Many(CandidateText())),
     ]
     response = _INTRODUCTION
@@ -116,6 +119,8 @@ class RequestSession(Command):
         errors.PeerNotListening,
         errors.PeerIsSelf,
         errors.SessionRefused,
+        errors.PeerVanished,
+        errors.SessionTimedOut,
     )
 
 
@@ -171,7 +176,10 @@ class Ping(Command):
 class Goodbye(Command):
     """
     Both ways: the sender closes the main connection, and says why.
+
+    C{isReplaced}: the service does so because the same peer registered over another connection.
     """
 
-    arguments = [(b"text", Text())]
+    arguments = [(b"text", Text()), (b"isReplaced", Boolean())]
     errors = _errors()
+    requiresAnswer = False

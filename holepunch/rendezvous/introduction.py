@@ -23,18 +23,10 @@ from holepunch.errors import (
 )
 from holepunch.identity import PeerID
 from holepunch.punch.candidate import Candidate
+from holepunch.punch.config import TCPFlow
 from holepunch.punch.credentials import Credentials
 
 VERSION = 1
-
-
-class Flow(enum.Enum):
-    """
-    In which order the two sides of a TCP session open their connections.
-    """
-
-    SIMULTANEOUS = "simultaneous"
-    SEQUENTIAL = "sequential"
 
 
 class IntroductionPolicy(enum.Enum):
@@ -162,7 +154,7 @@ class Introduction:
     isControlling: bool
     isRemoteBehindNAT: bool
     transports: tuple[Transport, ...]
-    flow: Flow
+    flow: TCPFlow
     local: Credentials
     remoteCredentials: Credentials = attrs.field(repr=False)
     remoteCandidates: tuple[Candidate, ...]

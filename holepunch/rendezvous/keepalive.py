@@ -19,8 +19,8 @@ class Keepalive:
     """
     Watches one connection for silence.
 
-    The side that has heard nothing for an interval pings. Where both sides do, one is first, and its
-    ping and the reply keep both content: an idle connection costs one round trip an interval.
+    The side that has heard nothing for an interval pings. Where both sides do, one is first, and
+    its ping and the reply keep both content: an idle connection costs one round trip an interval.
 
     @param ping: Called after each interval of silence.
     @param giveUp: Called, once, after three.

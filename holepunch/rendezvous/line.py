@@ -59,12 +59,14 @@ class Line(amp.AMP):
             self.misbehaved(reason)
             self.close()
 
-    def hangUp(self, text: str) -> None:
+    def hangUp(self, text: str, isReplaced: bool = False) -> None:
         """
         Say goodbye, with a sentence for people, and close.
+
+        @param isReplaced: Another connection has taken the place of this one.
         """
         if not self.isClosing and self.transport is not None:
-            self.callRemote(Goodbye, text=shortened(text))
+            self.callRemote(Goodbye, text=shortened(text), isReplaced=isReplaced)
             self.close()
 
     def close(self) -> None:
@@ -74,6 +76,8 @@ class Line(amp.AMP):
         if self.isClosing or self.transport is None:
             return
         self.isClosing = True
+        # Leaves the parser's loop.
+        self.paused = True
         self._stopKeepalive()
         self._abortCall = self.clock.callLater(CLOSE_TIMEOUT, self._abort)
         self.transport.loseConnection()
@@ -158,6 +162,11 @@ class Line(amp.AMP):
                 raise amp.RemoteAmpError(b"MALFORMED", shortened(text), fatal=True)
 
         return respond
+
+    def sendBox(self, box: amp.AmpBox) -> None:
+        super().sendBox(box)
+        if isinstance(box, amp.QuitBox):
+            self.close()
 
     def callRemote(self, commandType: type[amp.Command], *a: Any, **kw: Any) -> Any:
         try:

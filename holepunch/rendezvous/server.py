@@ -1,0 +1,472 @@
+"""
+The service's end of the main connection, made to be subclassed.
+
+Owns: the commands' responders, the time that a peer has to register, and the hooks.
+Knows nothing of: which sessions there are (L{Switchboard}), how names are kept (L{IRegistry}).
+Driven by: the TLS transport, and the L{Exchange}, which delivers the switchboard's effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import attrs
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IDelayedCall,
+    IHandshakeListener,
+    IPushProducer,
+)
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from holepunch._version import __version__
+from holepunch.address import Transport, TransportAddress
+from holepunch.errors import (
+    NotRegistered,
+    PeerIsSelf,
+    PeerNotListening,
+    RendezvousError,
+    TooManyRequests,
+    UnknownPeer,
+)
+from holepunch.identity import PeerID
+from holepunch.punch.candidate import Candidate
+from holepunch.punch.config import TCPFlow
+from holepunch.rendezvous.commands import (
+    Candidates,
+    EndSession,
+    Goodbye,
+    Offer,
+    Ready,
+    Register,
+    RequestSession,
+)
+from holepunch.rendezvous.exchange import Exchange
+from holepunch.rendezvous.introduction import (
+    VERSION,
+    Answer,
+    EndReason,
+    Introduction,
+    IntroductionPolicy,
+    Registered,
+    SessionEnd,
+)
+from holepunch.rendezvous.limits import TokenBucket
+from holepunch.rendezvous.line import Line
+from holepunch.rendezvous.registry import Registration, checkName
+from holepunch.rendezvous.switchboard import (
+    Effect,
+    Introduce,
+    OfferSession,
+    PassCandidates,
+    PassEnd,
+    PassReady,
+)
+from holepunch.tls import peerIDOf
+
+
+@attrs.frozen(kw_only=True)
+class RegistrationRequest:
+    """
+    What a peer asks for when it registers.
+
+    @ivar peerID: Proven by TLS.
+    @ivar observed: Where its main connection comes from.
+    """
+
+    peerID: PeerID
+    name: str | None
+    accepts: bool
+    policy: IntroductionPolicy
+    local: TransportAddress
+    observed: TransportAddress
+    candidates: tuple[Candidate, ...]
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class MainConnection(Line):
+    """
+    A main connection, seen from the service.
+
+    Subclass it, and set it as C{protocol} of a L{RendezvousFactory}, to decide who may do what, and
+    to hear what happens. A hook that decides may return a Deferred; it refuses by raising a
+    L{RendezvousError}, whose sentence the peer's user will read.
+
+    @ivar exchange: What all connections of the service share.
+    @ivar peerID: Who the peer is, once TLS has proved it.
+    @ivar observed: Where the connection comes from.
+    @ivar registration: What the peer registered, once it has.
+    """
+
+    exchange: Exchange
+    observed: TransportAddress
+    peerID: PeerID | None = None
+    registration: Registration | None = None
+
+    # --- hooks ---
+
+    def authoriseRegistration(self, request: RegistrationRequest) -> Any:
+        """
+        May the peer register?
+        """
+
+    def chooseName(self, request: RegistrationRequest) -> Any:
+        """
+        The name that the peer is registered under, or L{None}; by default what it asked for.
+        """
+        return request.name
+
+    def authoriseSession(self, target: Registration, transports: Sequence[Transport]) -> Any:
+        """
+        May this peer ask for C{target}?
+        """
+
+    def registered(self, registration: Registration) -> None:
+        """
+        The peer has registered, or changed its registration.
+        """
+
+    def sessionRequested(self, introduction: Introduction) -> None:
+        """
+        This peer asked for a session, and has been introduced.
+        """
+
+    def sessionEnded(self, sessionID: str, end: SessionEnd) -> None:
+        """
+        A session of this peer has ended, whichever side ended it.
+        """
+
+    def lost(self, reason: Failure) -> None:
+        """
+        The main connection is gone.
+        """
+
+    # --- the connection ---
+
+    def connectionMade(self) -> None:
+        """
+        Somebody is there; who it is, TLS has yet to prove.
+        """
+        self._number = self.exchange.attach(self)
+        self._waiting: dict[str, Deferred[Introduction]] = {}
+        self._isRegistering = False
+        self._excess = 0
+        limits = self.exchange.limits
+        now = self.clock.seconds()
+        self._bucket = TokenBucket(limits.requestsPerSecond, limits.requestBurst, now)
+        self._deadline: IDelayedCall | None = self.clock.callLater(
+            limits.registrationTimeout, self._tooSlow
+        )
+        cast(IConsumer, self.transport).registerProducer(self, True)
+
+    def handshakeCompleted(self) -> None:
+        """
+        TLS has proved who the peer is.
+        """
+        self.peerID = peerIDOf(self.transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Tell those who are concerned.
+        """
+        super().connectionLost(reason)
+        self._stopDeadline()
+        self.exchange.addresses.leave(self.observed.host)
+        if reason.check(SSL.Error) is not None and self.peerID is None:
+            self.misbehaved("what arrived is not TLS 1.3 with an Ed25519 certificate")
+        waiting, self._waiting = self._waiting, {}
+        registration, self.registration = self.registration, None
+        self.exchange.detach(self._number, registration)
+        for introduced in waiting.values():
+            introduced.errback(NotRegistered())
+        self.lost(reason)
+
+    def misbehaved(self, reason: str) -> None:
+        """
+        The peer broke the protocol.
+        """
+        self.exchange.complaints.complain(self.peerID or self.observed, reason)
+
+    def requestReceived(self) -> None:
+        """
+        Count a request.
+
+        @raise TooManyRequests: There were too many in a short time.
+        """
+        if self._bucket.take(self.clock.seconds()):
+            self._excess = 0
+            return
+        self._excess += 1
+        if self._excess > 4 * self.exchange.limits.requestBurst:
+            self.drop("too many requests, in spite of all refusals")
+        raise TooManyRequests
+
+    def _tooSlow(self) -> None:
+        self._deadline = None
+        if self.peerID is None:
+            self._abort()
+        else:
+            self.hangUp("the peer did not register in time")
+
+    def _stopDeadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    # --- a peer that does not read ---
+
+    def pauseProducing(self) -> None:
+        """
+        The peer does not read what it is sent: take nothing more from it, and send it nothing new.
+
+        The keepalive ends that, one way or the other.
+        """
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """
+        The peer reads again.
+        """
+        super().resumeProducing()
+
+    def stopProducing(self) -> None:
+        """
+        C{connectionLost} follows.
+        """
+
+    def close(self) -> None:
+        """
+        Close after what was written.
+        """
+        if self.transport is not None and not self.isClosing:
+            cast(IConsumer, self.transport).unregisterProducer()
+        super().close()
+
+    # --- what the peer says ---
+
+    @Register.responder
+    def _registerReceived(self, version: int, **fields: Any) -> Deferred[dict[str, Any]]:
+        return Deferred.fromCoroutine(self._register(version, fields))
+
+    async def _register(self, version: int, fields: dict[str, Any]) -> dict[str, Any]:
+        if version != VERSION:
+            raise RendezvousError(
+                f"the service speaks version {VERSION} of the protocol, and the peer {version}"
+            )
+        if self.peerID is None:
+            raise NotRegistered
+        if self._isRegistering:
+            raise TooManyRequests
+        if fields["name"] is not None:
+            checkName(fields["name"])
+        self._isRegistering = True
+        try:
+            request = RegistrationRequest(peerID=self.peerID, observed=self.observed, **fields)
+            registration = await self._enter(request)
+        finally:
+            self._isRegistering = False
+        self._stopDeadline()
+        self.startKeepalive(self.exchange.keepaliveInterval)
+        self.log.info(
+            "peer {peerID} registered as {name} from {observed}",
+            peerID=registration.peerID.text,
+            name=registration.name,
+            observed=str(registration.observed),
+        )
+        self.registered(registration)
+        return attrs.asdict(self._registeredOf(registration), recurse=False)
+
+    async def _enter(self, request: RegistrationRequest) -> Registration:
+        await maybeDeferred(self.authoriseRegistration, request)
+        name = await maybeDeferred(self.chooseName, request)
+        registration = Registration(
+            peerID=request.peerID,
+            connection=self._number,
+            name=name,
+            accepts=request.accepts,
+            policy=request.policy,
+            local=request.local,
+            observed=request.observed,
+            candidates=request.candidates,
+            observations=self.registration.observations if self.registration else (),
+        )
+        replaced = await maybeDeferred(self.exchange.registry.register, registration)
+        if replaced is not None and replaced.connection != self._number:
+            self.exchange.replace(replaced.connection)
+        if self.transport is None:
+            # Lost while a hook or the registry was busy.
+            await maybeDeferred(self.exchange.registry.unregister, registration)
+            raise NotRegistered
+        self.registration = registration
+        return registration
+
+    def _registeredOf(self, registration: Registration) -> Registered:
+        return Registered(
+            peerID=registration.peerID,
+            name=registration.name,
+            observed=registration.observed,
+            isBehindNAT=registration.isBehindNAT,
+            ticket=self.exchange.switchboard.ticketFor(self._number, self.clock.seconds()),
+            assist=self.exchange.assist,
+            keepaliveInterval=self.exchange.keepaliveInterval,
+            version=__version__,
+        )
+
+    @RequestSession.responder
+    def _requestReceived(self, **fields: Any) -> Deferred[dict[str, Any]]:
+        return Deferred.fromCoroutine(self._request(**fields))
+
+    async def _request(
+        self,
+        target: str,
+        transports: tuple[Transport, ...],
+        flow: TCPFlow,
+        candidates: tuple[Candidate, ...],
+    ) -> dict[str, Any]:
+        found = await maybeDeferred(self.exchange.registry.find, target)
+        registration = self._mustBeRegistered()
+        if found is None:
+            raise UnknownPeer(f"no peer {target[:80]} is registered: it is offline, or misspelt")
+        if found.peerID == registration.peerID:
+            raise PeerIsSelf
+        if not found.accepts:
+            raise PeerNotListening(f"the peer {target[:80]} is online, but accepts no connections")
+        await maybeDeferred(self.authoriseSession, found, transports)
+        sessionID = self.exchange.switchboard.request(
+            self._mustBeRegistered(),
+            found,
+            transports=transports,
+            flow=flow,
+            candidates=candidates,
+            now=self.clock.seconds(),
+        )
+        introduced = self._waiting[sessionID] = Deferred()
+        self.log.info(
+            "session {sessionID}: {requester} asks for {target}",
+            sessionID=sessionID,
+            requester=registration.peerID.text,
+            target=found.peerID.text,
+        )
+        self.exchange.flush()
+        introduction = await introduced
+        self.sessionRequested(introduction)
+        return attrs.asdict(introduction, recurse=False)
+
+    @Candidates.responder
+    def _candidatesReceived(
+        self, sessionID: str, candidates: tuple[Candidate, ...]
+    ) -> dict[str, Any]:
+        self._mustBeRegistered()
+        self.exchange.switchboard.addCandidates(sessionID, self._number, candidates)
+        self.exchange.flush()
+        return {}
+
+    @Ready.responder
+    def _readyReceived(self, sessionID: str) -> dict[str, Any]:
+        self._mustBeRegistered()
+        self.exchange.switchboard.ready(sessionID, self._number)
+        self.exchange.flush()
+        return {}
+
+    @EndSession.responder
+    def _endReceived(self, sessionID: str, reason: EndReason, text: str) -> dict[str, Any]:
+        self._mustBeRegistered()
+        end = SessionEnd(reason, text)
+        self.exchange.switchboard.endSession(sessionID, self._number, end)
+        self.exchange.flush()
+        self.sessionEnded(sessionID, end)
+        return {}
+
+    @Goodbye.responder
+    def _goodbyeReceived(self, text: str, isReplaced: bool) -> dict[str, Any]:
+        self.close()
+        return {}
+
+    def _mustBeRegistered(self) -> Registration:
+        if self.registration is None:
+            raise NotRegistered
+        return self.registration
+
+    # --- what the switchboard wants the peer to be told ---
+
+    def deliver(self, effect: Effect) -> None:
+        """
+        Carry out an effect that is meant for this connection.
+        """
+        if isinstance(effect, Introduce):
+            self._waiting.pop(effect.introduction.sessionID).callback(effect.introduction)
+        elif isinstance(effect, OfferSession):
+            self._offer(effect.introduction)
+        elif isinstance(effect, PassCandidates):
+            self._tell(Candidates, sessionID=effect.sessionID, candidates=effect.candidates)
+        elif isinstance(effect, PassReady):
+            self._tell(Ready, sessionID=effect.sessionID)
+        elif isinstance(effect, PassEnd):
+            self._passEnd(effect.sessionID, effect.end)
+
+    def _offer(self, introduction: Introduction) -> None:
+        def answered(fields: dict[str, Any]) -> None:
+            self._answered(introduction.sessionID, Answer(**fields))
+
+        def failed(failure: Failure) -> None:
+            self._answered(introduction.sessionID, Answer(False, text="the peer did not answer"))
+
+        fields = attrs.asdict(introduction, recurse=False)
+        offered: Deferred[dict[str, Any]] = self.callRemote(Offer, **fields)
+        offered.addCallbacks(answered, failed)
+
+    def _answered(self, sessionID: str, answer: Answer) -> None:
+        self.exchange.switchboard.answer(sessionID, self._number, answer)
+        self.exchange.flush()
+
+    def _passEnd(self, sessionID: str, end: SessionEnd) -> None:
+        introduced = self._waiting.pop(sessionID, None)
+        if introduced is not None:
+            introduced.errback(end.asError())
+        else:
+            self._tell(EndSession, sessionID=sessionID, reason=end.reason, text=end.text)
+        self.sessionEnded(sessionID, end)
+
+    def _tell(self, command: Any, **fields: Any) -> None:
+        if not self.paused:
+            told: Deferred[object] = self.callRemote(command, **fields)
+            # The peer may have left, or ended the session, in the same moment.
+            told.addErrback(lambda failure: None)
+
+
+class RendezvousFactory(Factory):
+    """
+    Makes the service's ends of main connections; goes under TLS.
+
+    @cvar protocol: L{MainConnection}, or a subclass of it.
+    """
+
+    protocol: type[MainConnection] = MainConnection
+    noisy = False
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    def buildProtocol(self, addr: IAddress | None) -> MainConnection | None:
+        """
+        Make the protocol of one connection, unless its address has too many.
+        """
+        remote = cast(IPv4Address, addr)
+        observed = TransportAddress(remote.host, remote.port)
+        if not self.exchange.addresses.enter(observed.host):
+            self.exchange.complaints.complain(observed, "too many main connections")
+            return None
+        connection = self.protocol()
+        connection.factory = self
+        connection.exchange = self.exchange
+        connection.clock = self.exchange.clock
+        connection.messageLimit = self.exchange.limits.messageSize
+        connection.observed = observed
+        return connection
