@@ -60,15 +60,13 @@ class Arguments(usage.Options):
 
     def opt_main(self, description: str) -> None:
         """
-        Where to listen for main connections, as a Twisted endpoint; TLS is added to it. May be
-        repeated. [default: tcp:4460]
+        Endpoint for main connections; TLS is added. May be repeated. [default: tcp:4460]
         """
         self["main"].append(description)
 
     def opt_assist(self, address: str) -> None:
         """
-        HOST:PORT to listen on for STUN. Two addresses and two ports give full NAT behaviour
-        discovery: all combinations are used. May be repeated. [default: 0.0.0.0:3478]
+        HOST:PORT for STUN; two of each serve RFC 5780. May be repeated. [default: 0.0.0.0:3478]
         """
         try:
             self["assist"].append(TransportAddress.parse(address, _ASSIST_PORT))
@@ -77,8 +75,7 @@ class Arguments(usage.Options):
 
     def opt_advertise(self, pair: str) -> None:
         """
-        LOCAL-IP=PUBLIC-IP of an assist address that is itself behind a NAT, as on rented hosts. May
-        be repeated.
+        LOCAL-IP=PUBLIC-IP of an assist address that is behind a NAT itself. May be repeated.
         """
         local, _, public = pair.partition("=")
         try:
@@ -88,7 +85,7 @@ class Arguments(usage.Options):
 
     def opt_limit(self, pair: str) -> None:
         """
-        NAME=NUMBER to change a limit, such as connectionsPerAddress=1000. May be repeated.
+        NAME=NUMBER: another limit, such as connectionsPerAddress=1000. May be repeated.
         """
         name, _, number = pair.partition("=")
         kinds: dict[str, Any] = {each.name: type(each.default) for each in attrs.fields(Limits)}
@@ -131,6 +128,7 @@ class Options(Arguments):
                 serverFromString(reactor, description)
         except (ValueError, TypeError) as error:
             raise usage.UsageError(f"--main: {description!r} is no endpoint: {error}") from None
+        keepaliveInterval = _seconds(self["keepalive"])
         try:
             identity = Identity.load(self["identity"] or _IDENTITY, create=True)
             certified = None
@@ -146,7 +144,7 @@ class Options(Arguments):
             assist=self["assist"] or [DEFAULT_ASSIST],
             certified=certified,
             limits=Limits(**self["limit"]),
-            keepaliveInterval=_seconds(self["keepalive"]),
+            keepaliveInterval=keepaliveInterval,
             advertised=self["advertise"],
             allowAnonymous=not self["no-anonymous"],
         )

@@ -6,7 +6,8 @@ L{RendezvousFactory}, or gives it to a L{RendezvousService}.
 """
 
 from holepunch.rendezvous.assist import Assist, AssistProtocol, AssistStream, AssistStreamFactory
-from holepunch.rendezvous.client import RendezvousClient, connectRendezvous
+from holepunch.rendezvous.client import RendezvousClient
+from holepunch.rendezvous.connecting import connectRendezvous
 from holepunch.rendezvous.exchange import Exchange
 from holepunch.rendezvous.introduction import (
     Answer,

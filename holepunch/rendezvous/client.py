@@ -1,8 +1,8 @@
 """
 The peer's end of the main connection.
 
-Owns: connecting to a rendezvous service and knowing it by its key; the commands as methods.
-Knows nothing of: sockets for punching, candidates' origins, when to connect again.
+Owns: the commands as methods, and whether the service showed the right key.
+Knows nothing of: how the connection is made (L{connectRendezvous}), nor when it is made again.
 Driven by: L{holepunch.peer}; what the service says goes to its
 L{IRendezvousEvents<holepunch.interfaces.IRendezvousEvents>}.
 """
@@ -15,32 +15,22 @@ from typing import Any, cast
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-)
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import (
-    IHandshakeListener,
-    IReactorTime,
-    IStreamClientEndpoint,
-)
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.error import ConnectionClosed
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from holepunch.address import Family, Transport, TransportAddress, isUsableHost
+from holepunch.address import Transport, TransportAddress, isUsableHost
 from holepunch.errors import (
-    BadAddress,
     HolepunchError,
     PeerReplaced,
     RendezvousError,
     RendezvousUnreachable,
     ServiceIdentityChanged,
 )
-from holepunch.identity import Identity, PeerID
+from holepunch.identity import PeerID
 from holepunch.interfaces import IKnownServices, IRendezvousEvents
 from holepunch.punch.candidate import Candidate
 from holepunch.punch.config import TCPFlow
@@ -66,9 +56,7 @@ from holepunch.rendezvous.introduction import (
 )
 from holepunch.rendezvous.line import Line, shortened
 from holepunch.rendezvous.location import ServiceLocation
-from holepunch.tls import IdentityTLS, IdentityTLSFactory, NamedServiceTLS, peerIDOf
-
-CONNECT_TIMEOUT = 15.0
+from holepunch.tls import peerIDOf
 
 
 @implementer(IHandshakeListener)
@@ -357,95 +345,8 @@ class RendezvousClient(Line):
         return Failure(RendezvousError(f"the rendezvous service failed: {error}"))
 
 
-def connectRendezvous(
-    reactor: Any,
-    location: ServiceLocation,
-    identity: Identity,
-    events: IRendezvousEvents,
-    *,
-    known: IKnownServices | None = None,
-    bindAddress: Any = None,
-    timeout: float = CONNECT_TIMEOUT,
-) -> Deferred[RendezvousClient]:
-    """
-    Connect to a rendezvous service, and make sure that it is the right one.
-
-    Cancelling the Deferred at any moment closes what was opened.
-
-    @param reactor: Provides L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>},
-        L{IReactorTime<twisted.internet.interfaces.IReactorTime>}, and, for a host name,
-        L{IReactorPluggableNameResolver<twisted.internet.interfaces.IReactorPluggableNameResolver>}.
-    @param known: Where the service's key is remembered when C{location} does not give it; L{None}
-        believes any.
-    @param bindAddress: What L{twisted.internet.tcp.makeBinding} gave: the punching port.
-    @param timeout: Seconds for all of it.
-    @raise RendezvousUnreachable: There was no connection, or not in time.
-    @raise ServiceIdentityChanged: The service showed another key than before.
-    @raise WrongPeer: It showed another key than C{location} demands, or a bad certificate.
-    """
-
-    def tooLate(result: object, seconds: float) -> RendezvousClient:
-        raise RendezvousUnreachable(
-            f"the rendezvous service {location.address} did not answer within {seconds:g} seconds"
-        )
-
-    connected = Deferred.fromCoroutine(
-        _connect(reactor, location, identity, events, known, bindAddress, timeout)
-    )
-    return connected.addTimeout(timeout, reactor, tooLate)
-
-
-async def _connect(
-    reactor: Any,
-    location: ServiceLocation,
-    identity: Identity,
-    events: IRendezvousEvents,
-    known: IKnownServices | None,
-    bindAddress: Any,
-    timeout: float,
-) -> RendezvousClient:
-    if location.expected is not None:
-        tls = IdentityTLS(identity, location.expected)
-    else:
-        tls = NamedServiceTLS(identity, location.host)
-    client = RendezvousClient(reactor, location, events, known)
-    factory = Factory.forProtocol(lambda: client)
-    factory.noisy = False
-    endpoint = _endpointTo(reactor, location, timeout, bindAddress)
-    try:
-        await endpoint.connect(IdentityTLSFactory(reactor, tls, True, factory))
-        return await client.secured
-    except (ConnectError, DNSLookupError, ConnectionClosed, SSL.Error) as error:
-        raise RendezvousUnreachable(
-            f"cannot reach the rendezvous service {location.address}: {_sentence(error)}"
-        ) from None
-
-
 def _assistAt(host: str, listener: TransportAddress) -> TransportAddress:
     """
     A service that listens on all its addresses is reached where its main connection was.
     """
     return listener if isUsableHost(listener.host) else TransportAddress(host, listener.port)
-
-
-def _endpointTo(
-    reactor: Any, location: ServiceLocation, timeout: float, bindAddress: Any
-) -> IStreamClientEndpoint:
-    try:
-        address = TransportAddress(location.host, location.port)
-    except BadAddress:
-        named: IStreamClientEndpoint = HostnameEndpoint(
-            reactor, location.host, location.port, timeout, bindAddress
-        )
-        return named
-    kind = TCP6ClientEndpoint if address.family is Family.IPV6 else TCP4ClientEndpoint
-    literal: IStreamClientEndpoint = kind(reactor, address.host, address.port, timeout, bindAddress)
-    return literal
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, SSL.Error):
-        reasons = error.args[0] if error.args else ()
-        words = ", ".join(str(reason[-1]) for reason in reasons)
-        return f"it does not speak TLS as we do ({words or 'no reason given'})"
-    return str(error).rstrip(".")

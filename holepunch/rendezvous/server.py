@@ -15,13 +15,7 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import (
-    IAddress,
-    IConsumer,
-    IDelayedCall,
-    IHandshakeListener,
-    IPushProducer,
-)
+from twisted.internet.interfaces import IAddress, IHandshakeListener
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -49,6 +43,7 @@ from holepunch.rendezvous.commands import (
     RequestSession,
 )
 from holepunch.rendezvous.exchange import Exchange
+from holepunch.rendezvous.guardedline import GuardedLine
 from holepunch.rendezvous.introduction import (
     VERSION,
     Answer,
@@ -58,8 +53,6 @@ from holepunch.rendezvous.introduction import (
     Registered,
     SessionEnd,
 )
-from holepunch.rendezvous.limits import TokenBucket
-from holepunch.rendezvous.line import Line
 from holepunch.rendezvous.registry import Registration, checkName
 from holepunch.rendezvous.switchboard import (
     Effect,
@@ -90,8 +83,8 @@ class RegistrationRequest:
     candidates: tuple[Candidate, ...]
 
 
-@implementer(IHandshakeListener, IPushProducer)
-class MainConnection(Line):
+@implementer(IHandshakeListener)
+class MainConnection(GuardedLine):
     """
     A main connection, seen from the service.
 
@@ -99,15 +92,9 @@ class MainConnection(Line):
     to hear what happens. A hook that decides may return a Deferred; it refuses by raising a
     L{RendezvousError}, whose sentence the peer's user will read.
 
-    @ivar exchange: What all connections of the service share.
-    @ivar peerID: Who the peer is, once TLS has proved it.
-    @ivar observed: Where the connection comes from.
     @ivar registration: What the peer registered, once it has.
     """
 
-    exchange: Exchange
-    observed: TransportAddress
-    peerID: PeerID | None = None
     registration: Registration | None = None
 
     # --- hooks ---
@@ -157,14 +144,7 @@ class MainConnection(Line):
         self._number = self.exchange.attach(self)
         self._waiting: dict[str, Deferred[Introduction]] = {}
         self._isRegistering = False
-        self._excess = 0
-        limits = self.exchange.limits
-        now = self.clock.seconds()
-        self._bucket = TokenBucket(limits.requestsPerSecond, limits.requestBurst, now)
-        self._deadline: IDelayedCall | None = self.clock.callLater(
-            limits.registrationTimeout, self._tooSlow
-        )
-        cast(IConsumer, self.transport).registerProducer(self, True)
+        super().connectionMade()
 
     def handshakeCompleted(self) -> None:
         """
@@ -177,7 +157,6 @@ class MainConnection(Line):
         Tell those who are concerned.
         """
         super().connectionLost(reason)
-        self._stopDeadline()
         self.exchange.addresses.leave(self.observed.host)
         if reason.check(SSL.Error) is not None and self.peerID is None:
             self.misbehaved("what arrived is not TLS 1.3 with an Ed25519 certificate")
@@ -187,67 +166,6 @@ class MainConnection(Line):
         for introduced in waiting.values():
             introduced.errback(NotRegistered())
         self.lost(reason)
-
-    def misbehaved(self, reason: str) -> None:
-        """
-        The peer broke the protocol.
-        """
-        self.exchange.complaints.complain(self.peerID or self.observed, reason)
-
-    def requestReceived(self) -> None:
-        """
-        Count a request.
-
-        @raise TooManyRequests: There were too many in a short time.
-        """
-        if self._bucket.take(self.clock.seconds()):
-            self._excess = 0
-            return
-        self._excess += 1
-        if self._excess > 4 * self.exchange.limits.requestBurst:
-            self.drop("too many requests, in spite of all refusals")
-        raise TooManyRequests
-
-    def _tooSlow(self) -> None:
-        self._deadline = None
-        if self.peerID is None:
-            self._abort()
-        else:
-            self.hangUp("the peer did not register in time")
-
-    def _stopDeadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    # --- a peer that does not read ---
-
-    def pauseProducing(self) -> None:
-        """
-        The peer does not read what it is sent: take nothing more from it, and send it nothing new.
-
-        The keepalive ends that, one way or the other.
-        """
-        super().pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """
-        The peer reads again.
-        """
-        super().resumeProducing()
-
-    def stopProducing(self) -> None:
-        """
-        C{connectionLost} follows.
-        """
-
-    def close(self) -> None:
-        """
-        Close after what was written.
-        """
-        if self.transport is not None and not self.isClosing:
-            cast(IConsumer, self.transport).unregisterProducer()
-        super().close()
 
     # --- what the peer says ---
 
@@ -272,7 +190,7 @@ class MainConnection(Line):
             registration = await self._enter(request)
         finally:
             self._isRegistering = False
-        self._stopDeadline()
+        self.inTime()
         self.startKeepalive(self.exchange.keepaliveInterval)
         self.log.info(
             "peer {peerID} registered as {name} from {observed}",
