@@ -5,23 +5,12 @@ STUN (RFC 8489), without I/O: messages, keys, transactions, answering and framin
 from holepunch.stun.answering import Answer, BindingAnswerer
 from holepunch.stun.attributes import (
     ATTRIBUTES,
-    AddressErrorCode,
     Attribute,
     AttributeCodec,
     AttributeType,
-    ChangeRequest,
-    ErrorCode,
-    ICMPValue,
-    PasswordAlgorithm,
-    PasswordAlgorithmNumber,
     attributeName,
 )
-from holepunch.stun.credentials import (
-    Authenticated,
-    LongTermClient,
-    LongTermVerifier,
-    ResponseFate,
-)
+from holepunch.stun.credentials import Authenticated, LongTermClient, LongTermVerifier, ResponseFate
 from holepunch.stun.framing import Rfc4571Framer, StunFramer, frameRfc4571
 from holepunch.stun.message import (
     TRANSACTION_ID_LENGTH,
@@ -35,6 +24,14 @@ from holepunch.stun.message import (
 from holepunch.stun.nonce import NonceMint, SecurityFeature, securityFeatures
 from holepunch.stun.password import longTermKey, opaqueString, shortTermKey, userHash
 from holepunch.stun.transaction import ClientTransaction
+from holepunch.stun.values import (
+    AddressErrorCode,
+    ChangeRequest,
+    ErrorCode,
+    ICMPValue,
+    PasswordAlgorithm,
+    PasswordAlgorithmNumber,
+)
 
 __all__ = [
     "ATTRIBUTES",

@@ -28,18 +28,14 @@ import attrs
 
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import MalformedMessage
-from holepunch.stun.attributes import (
-    ATTRIBUTES,
-    MAGIC_COOKIE_BYTES,
-    Attribute,
-    AttributeType,
-    ChangeRequest,
-)
+from holepunch.stun.attributes import ATTRIBUTES, Attribute, AttributeType
 from holepunch.stun.integrity import HEADER_LENGTH
 from holepunch.stun.message import Message, MessageClass, Method, ReceivedMessage, decode
+from holepunch.stun.values import MAGIC_COOKIE_BYTES, ChangeRequest
 
 _LOWEST_RESPONSE_PORT = 1024
 _PLAIN_REQUEST = b"\x00\x01\x00\x00" + MAGIC_COOKIE_BYTES
+_packMapped = ATTRIBUTES[AttributeType.XOR_MAPPED_ADDRESS].pack
 _BOTH = ChangeRequest.HOST | ChangeRequest.PORT
 
 _REASONS = {400: "Bad Request", 401: "Unauthenticated", 420: "Unknown Attribute"}
@@ -178,6 +174,9 @@ class BindingAnswerer:
             CHANGE-REQUEST and RESPONSE-PORT get an error response.
         @return: What to send; L{None} where nothing may be sent: it was no Binding request.
         """
+        if source.port == 0:
+            # Only a forged datagram comes from there, and no socket sends there.
+            return None
         if len(data) == HEADER_LENGTH and data[:8] == _PLAIN_REQUEST and self._allowAnonymous:
             tail = self._plainTails.get(local)
             if tail is not None:
@@ -299,7 +298,7 @@ def _answerPlain(
 
     The result is the one of the long way.
     """
-    mapped = ATTRIBUTES[AttributeType.XOR_MAPPED_ADDRESS].pack(source, data[8:])
+    mapped = _packMapped(source, data[8:])
     length = 4 + len(mapped) + len(tail)
     return Answer(
         data=b"".join(

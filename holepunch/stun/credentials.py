@@ -15,15 +15,11 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from holepunch.address import TransportAddress
-from holepunch.stun.attributes import (
-    Attribute,
-    AttributeType,
-    PasswordAlgorithm,
-    PasswordAlgorithmNumber,
-)
+from holepunch.stun.attributes import Attribute, AttributeType
 from holepunch.stun.message import Message, MessageClass, ReceivedMessage
 from holepunch.stun.nonce import NonceMint, SecurityFeature, securityFeatures
 from holepunch.stun.password import longTermKey, opaqueString, userHash
+from holepunch.stun.values import PasswordAlgorithm, PasswordAlgorithmNumber
 
 # How often a server may ask again before anything succeeded.
 _CHALLENGE_LIMIT = 4

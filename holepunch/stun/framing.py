@@ -13,8 +13,8 @@ import abc
 import struct
 
 from holepunch.errors import LocalProtocolError, MalformedMessage
-from holepunch.stun.attributes import MAGIC_COOKIE_BYTES
 from holepunch.stun.integrity import HEADER_LENGTH
+from holepunch.stun.values import MAGIC_COOKIE_BYTES
 
 _length = struct.Struct("!H")
 _FRAME_LIMIT = 0xFFFF

@@ -17,14 +17,7 @@ from typing import Any
 import attrs
 
 from holepunch.errors import LocalProtocolError, MalformedMessage
-from holepunch.stun.attributes import (
-    ATTRIBUTES,
-    MAGIC_COOKIE,
-    MAGIC_COOKIE_BYTES,
-    Attribute,
-    AttributeType,
-    ErrorCode,
-)
+from holepunch.stun.attributes import ATTRIBUTES, Attribute, AttributeType
 from holepunch.stun.integrity import (
     HEADER_LENGTH,
     appendFingerprint,
@@ -32,6 +25,7 @@ from holepunch.stun.integrity import (
     fingerprint,
     isIntegrityValid,
 )
+from holepunch.stun.values import MAGIC_COOKIE, MAGIC_COOKIE_BYTES, ErrorCode
 
 TRANSACTION_ID_LENGTH = 12
 

@@ -13,7 +13,7 @@ import hashlib
 import unicodedata
 
 from holepunch.errors import BadCredentials
-from holepunch.stun.attributes import PasswordAlgorithmNumber
+from holepunch.stun.values import PasswordAlgorithmNumber
 
 # RFC 8264 section 9: letters, marks, numbers, punctuation, symbols and spaces; what is left out is
 # control and format characters, line separators, surrogates, private use and unassigned.

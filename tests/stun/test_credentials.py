@@ -199,6 +199,17 @@ class LoginTests(SynchronousTestCase):
             self.assertEqual(decode(exchange.reply()).error.code, 438)  # type: ignore[union-attr]
             self.assertIs(exchange.turn(now), ResponseFate.ACCEPTED)
 
+    def test_staleNonceWithoutRealm(self) -> None:
+        """
+        A server that repeats only the nonce when it is stale keeps its realm.
+        """
+        exchange = self.login(verifier())
+        stale = exchange.ask(now=100)
+        assert isinstance(stale, Message)
+        response = decode(without(stale, T.REALM).encode())
+        self.assertIs(exchange.client.receiveResponse(response), ResponseFate.RETRY)
+        self.assertIs(exchange.turn(now=100), ResponseFate.ACCEPTED)
+
     def test_rebinding(self) -> None:
         """
         A client whose NAT gave it another port has to take a new nonce.
