@@ -198,7 +198,8 @@ def splitHostPort(text: str, defaultPort: int | None = None) -> tuple[str, int]:
             raise BadAddress(f"{text!r} is not [IPv6-address]:port")
         portText = rest[1:] if rest else None
     elif text.count(":") > 1:
-        host, portText = text, None
+        # An IPv6 literal may stand without brackets where no port follows.
+        host, portText = _normalHost(text), None
     else:
         host, colon, after = text.partition(":")
         portText = after if colon else None

@@ -64,7 +64,9 @@ class PeerSettings:
             )
         return cls(
             rendezvous=rendezvous,
-            identity=identity or os.environ.get("HOLEPUNCH_IDENTITY") or configurationFile("identity.pem"),
+            identity=identity
+            or os.environ.get("HOLEPUNCH_IDENTITY")
+            or configurationFile("identity.pem"),
             name=name,
         )
 

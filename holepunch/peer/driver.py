@@ -140,7 +140,7 @@ class SessionDriver:
         """
         self._clock = clock
         self._config = config
-        self._ports = ports.retain()
+        self._ports = ports
         self._demultiplexer = demultiplexer
         self._newTLS = newTLS
         self._localID, self._remoteID = addresses
@@ -157,6 +157,7 @@ class SessionDriver:
         self.selectedAt = 0.0
         self.result: Deferred[Outcome] = Deferred(lambda _: self.end(CancelledError()))
         self._waiting: Deferred[Outcome] | None = self.result
+        ports.retain()
         demultiplexer.enter(config.localCredentials.ufrag, self)
 
     # --- from the peer --------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import attrs
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,7 +31,8 @@ from holepunch.peer.gathering import hostCandidates, oneOfEachHost
 from holepunch.peer.hosts import chooseHosts, isLocalService
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
-from holepunch.rendezvous.client import RendezvousClient, connectRendezvous
+from holepunch.rendezvous.client import RendezvousClient
+from holepunch.rendezvous.connecting import connectRendezvous
 from holepunch.rendezvous.introduction import Registered
 from holepunch.rendezvous.location import ServiceLocation
 
@@ -100,11 +102,11 @@ class RegistrationKeeper:
         """
         if self._loop is None:
             self._loop = Deferred.fromCoroutine(self._run())
-            self._loop.addErrback(lambda failure: failure.trap(CancelledError))
-            self._loop.addErrback(self._broken)
+            self._loop.addErrback(self._loopEnded)
 
-    def _broken(self, failure: Failure) -> None:
-        self._log.failure("bug: this peer registers no longer", failure)
+    def _loopEnded(self, failure: Failure) -> None:
+        if failure.check(CancelledError, ConnectingCancelledError) is None:
+            self._log.failure("bug: this peer registers no longer", failure)
 
     async def stop(self) -> None:
         """

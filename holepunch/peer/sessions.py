@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -68,6 +68,9 @@ class Sessions:
         self._demultiplexer = demultiplexer
         self._observe = observe
         self._sessions: dict[str, Session] = {}
+        self._isWarmRequested = False
+        self._requests: list[Deferred[Session]] = []
+        self._stopReason: HolepunchError | None = None
         self.streamAcceptors: dict[bytes, StreamAcceptor] = {}
         self.datagramAcceptor: DatagramAcceptor | None = None
         self.keeper: RegistrationKeeper
@@ -96,7 +99,17 @@ class Sessions:
             self._introduce(target, options, application, startedAt)
         )
         introduced.addTimeout(options.timeout, self._reactor, tooLate)
+        self._requests.append(introduced)
+        introduced.addBoth(self._requestEnded, introduced)
         return introduced.addCallback(self._start)
+
+    def _requestEnded(
+        self, result: Session | Failure, introduced: Deferred[Session]
+    ) -> Session | Failure:
+        self._requests.remove(introduced)
+        if isinstance(result, Failure) and result.check(CancelledError) and self._stopReason:
+            return Failure(self._stopReason)
+        return result
 
     async def _introduce(
         self, target: str, options: SessionOptions, application: bytes, startedAt: float
@@ -104,6 +117,8 @@ class Sessions:
         main = await self.keeper.whenRegistered()
         self._observe(Requested(at=self._reactor.seconds(), target=target))
         ports, candidates = self._portsFor(main, target, options.transports)
+        # Until the introduction we do not know whom a name stands for.
+        self._isWarmRequested = self._isWarmRequested or ports is main.ports
         try:
             introduction = await main.client.requestSession(
                 target,
@@ -120,6 +135,8 @@ class Sessions:
                 timeout=options.timeout - (self._reactor.seconds() - startedAt),
             )
         finally:
+            if ports is main.ports:
+                self._isWarmRequested = False
             ports.release()
 
     def _start(self, session: Session) -> Deferred[Session]:
@@ -136,10 +153,14 @@ class Sessions:
         connections cannot have the same four addresses, so they serve one session with a remote
         peer at a time; and where others may ask for us, they are kept for those.
         """
-        isWarmFree = not self.isAccepting and not any(
-            session.ports is main.ports
-            and target in (session.introduction.remote.text, session.introduction.remoteName)
-            for session in self._sessions.values()
+        isWarmFree = not (
+            self.isAccepting
+            or self._isWarmRequested
+            or any(
+                session.ports is main.ports
+                and target in (session.introduction.remote.text, session.introduction.remoteName)
+                for session in self._sessions.values()
+            )
         )
         if isWarmFree:
             return main.ports.retain(), ()
@@ -270,5 +291,9 @@ class Sessions:
         """
         End all sessions and close all paths.
         """
+        self._stopReason = reason
+        for introduced in tuple(self._requests):
+            introduced.cancel()
+        self._stopReason = None
         for session in tuple(self._sessions.values()):
             session.end(reason)

@@ -1,0 +1,1 @@
+`holepunch:` endpoint strings let unchanged Twisted programs listen and connect through NATs.
