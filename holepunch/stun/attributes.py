@@ -133,8 +133,7 @@ _TABLE: tuple[tuple[AttributeType, str, values.Codec], ...] = (
     (AttributeType.PASSWORD_ALGORITHMS, "PASSWORD-ALGORITHMS", values.ALGORITHMS),
     (AttributeType.ALTERNATE_DOMAIN, "ALTERNATE-DOMAIN", values.text(255)),
     (AttributeType.ICMP, "ICMP", values.ICMP),
-    # Only for people: bytes that are no text are not worth the message.
-    (AttributeType.SOFTWARE, "SOFTWARE", values.text(values.TEXT_LIMIT, "replace")),
+    (AttributeType.SOFTWARE, "SOFTWARE", values.text(values.TEXT_LIMIT, isForPeople=True)),
     (AttributeType.ALTERNATE_SERVER, "ALTERNATE-SERVER", values.ADDRESS),
     (AttributeType.CACHE_TIMEOUT, "CACHE-TIMEOUT", values.UINT32),
     (AttributeType.FINGERPRINT, "FINGERPRINT", values.UINT32),

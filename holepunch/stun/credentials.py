@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from holepunch.address import TransportAddress
+from holepunch.errors import BadCredentials
 from holepunch.stun.attributes import Attribute, AttributeType
 from holepunch.stun.message import Message, MessageClass, ReceivedMessage
 from holepunch.stun.nonce import NonceMint, SecurityFeature, securityFeatures
@@ -23,6 +24,8 @@ from holepunch.stun.values import PasswordAlgorithm, PasswordAlgorithmNumber
 
 # How often a server may ask again before anything succeeded.
 _CHALLENGE_LIMIT = 4
+# How many bytes of PASSWORD-ALGORITHMS we are ready to repeat in each request.
+_ALGORITHMS_LIMIT = 512
 
 _SUPPORTED = frozenset(PasswordAlgorithmNumber)
 
@@ -131,13 +134,16 @@ class LongTermClient:
         chosen = next((item for item in algorithms if item.number in _SUPPORTED), None)
         if algorithms and chosen is None:
             return ResponseFate.REFUSED
+        if sum(4 + len(item.parameters) for item in algorithms) > _ALGORITHMS_LIMIT:
+            return ResponseFate.REFUSED
         number = PasswordAlgorithmNumber.MD5 if chosen is None else chosen.number
+        try:
+            key = longTermKey(self._username, realm, self._password, number)
+        except BadCredentials:
+            # The realm is the server's, and no text that could be one.
+            return ResponseFate.REFUSED
         challenge = _Challenge(
-            realm=realm,
-            nonce=nonce,
-            algorithms=algorithms,
-            chosen=chosen,
-            key=longTermKey(self._username, realm, self._password, number),
+            realm=realm, nonce=nonce, algorithms=algorithms, chosen=chosen, key=key
         )
         self._challengeCount += 1
         if self._challengeCount > _CHALLENGE_LIMIT:

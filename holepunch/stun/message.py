@@ -25,7 +25,7 @@ from holepunch.stun.integrity import (
     fingerprint,
     isIntegrityValid,
 )
-from holepunch.stun.values import MAGIC_COOKIE, MAGIC_COOKIE_BYTES, ErrorCode
+from holepunch.stun.values import MAGIC_COOKIE, MAGIC_COOKIE_BYTES, ErrorCode, asBytes
 
 TRANSACTION_ID_LENGTH = 12
 
@@ -216,7 +216,7 @@ class Message(_HasAttributes):
             codec = ATTRIBUTES.get(type)
             try:
                 if codec is None:
-                    value = bytes(attribute.value)
+                    value = asBytes(attribute.value)
                 else:
                     value = codec.pack(attribute.value, self.transactionId)
                 parts.append(_attributeHeader.pack(type, len(value)))

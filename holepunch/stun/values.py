@@ -156,6 +156,15 @@ def _number(layout: struct.Struct) -> Codec:
     return lambda value, _: layout.pack(value), lambda data, _: layout.unpack(data)[0]
 
 
+def asBytes(value: Any) -> bytes:
+    """
+    The bytes in a buffer. Unlike C{bytes}, it does not take a number for a length.
+
+    @raise TypeError: C{value} is no buffer.
+    """
+    return b"".join((value,))
+
+
 def opaque(minimum: int = 0, maximum: int = 0xFFFF, multiple: int = 1) -> Codec:
     """
     Bytes, of a length between two limits and a multiple of a third.
@@ -166,14 +175,14 @@ def opaque(minimum: int = 0, maximum: int = 0xFFFF, multiple: int = 1) -> Codec:
             raise MalformedMessage(f"an attribute has a wrong length, {len(data)}")
         return data
 
-    return lambda value, _: check(bytes(value), _), check
+    return lambda value, _: check(asBytes(value), _), check
 
 
-def text(limit: int, errors: str = "strict") -> Codec:
+def text(limit: int, isForPeople: bool = False) -> Codec:
     """
     A text in UTF-8 of at most C{limit} bytes.
 
-    @param errors: What becomes of bytes that are no text: see L{bytes.decode}.
+    @param isForPeople: What is received may be longer, or no text: that is not worth the message.
     """
 
     def pack(value: str, _: bytes) -> bytes:
@@ -182,7 +191,14 @@ def text(limit: int, errors: str = "strict") -> Codec:
             raise LocalProtocolError(f"a STUN text of {len(data)} bytes; {limit} are allowed")
         return data
 
-    return pack, lambda data, _: data.decode("utf-8", errors)
+    def unpack(data: bytes, _: bytes) -> str:
+        if isForPeople:
+            return data.decode("utf-8", "replace")
+        if len(data) > limit:
+            raise MalformedMessage(f"a text of {len(data)} bytes; {limit} are allowed")
+        return data.decode()
+
+    return pack, unpack
 
 
 def _unpackFlag(data: bytes, _: bytes) -> bool:

@@ -131,6 +131,8 @@ class ValueTests(SynchronousTestCase):
             (T.XOR_MAPPED_ADDRESS, b"\0\3\0\0\0\0\0\0"),
             (T.XOR_MAPPED_ADDRESS, bytes(20)),
             (T.USERNAME, b"\xff"),
+            (T.USERNAME, b"x" * 509),
+            (T.REALM, b"x" * 764),
             (T.MESSAGE_INTEGRITY, bytes(19)),
             (T.MESSAGE_INTEGRITY_SHA256, bytes(12)),
             (T.MESSAGE_INTEGRITY_SHA256, bytes(18)),
@@ -173,6 +175,9 @@ class ValueTests(SynchronousTestCase):
             Attribute(T.USERNAME, b"bytes"),
             Attribute(0x12345, b""),
             Attribute(0x7FFF, "text"),
+            Attribute(0x7FFF, 5),
+            Attribute(0x7FFF),
+            Attribute(T.DATA, 5),
             Attribute(T.FINGERPRINT, 0),
             Attribute(T.MESSAGE_INTEGRITY, bytes(20)),
         ]:

@@ -423,6 +423,20 @@ class AttackerTests(SynchronousTestCase):
         for type in (T.REALM, T.NONCE):
             self.assertIs(self.receive(without(self.challenge, type)), ResponseFate.REFUSED)
 
+    def test_strangeChallenge(self) -> None:
+        """
+        A realm that is no text, or a list without end, is refused, not an error of ours.
+        """
+        endless = (PasswordAlgorithm(SHA256), PasswordAlgorithm(9, bytes(600)))
+        for type, value in (
+            (T.REALM, ""),
+            (T.REALM, "bell\a"),
+            (T.PASSWORD_ALGORITHMS, endless),
+            (T.PASSWORD_ALGORITHMS, (PasswordAlgorithm(SHA256),) * 1000),
+        ):
+            forged = replaced(self.challenge, type, value)
+            self.assertIs(self.receive(forged), ResponseFate.REFUSED)
+
     def test_forgedResponses(self) -> None:
         """
         Once logged in, responses without integrity, with a wrong one, or with the weaker one are
