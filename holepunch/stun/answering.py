@@ -143,7 +143,7 @@ class BindingAnswerer:
         @param listeners: All addresses on which requests arrive. Two hosts by two ports give the
             whole of RFC 5780; two ports of one host the change of port.
         @param keyFor: From the USERNAME of a request, such as the name of a ticket, to its
-            short-term key; L{None} for unknown ones. Without it nobody is authenticated, and
+            short-term key; C{None} for unknown ones. Without it nobody is authenticated, and
             integrity attributes are ignored.
         @param allowAnonymous: Requests without integrity are answered too.
         @param allowResponsePort: RESPONSE-PORT is honoured for anonymous requests too.
@@ -172,7 +172,7 @@ class BindingAnswerer:
 
         @param transport: Over TCP the answer takes the connection that the request took:
             CHANGE-REQUEST and RESPONSE-PORT get an error response.
-        @return: What to send; L{None} where nothing may be sent: it was no Binding request.
+        @return: What to send; C{None} where nothing may be sent: it was no Binding request.
         """
         if source.port == 0:
             # Only a forged datagram comes from there, and no socket sends there.

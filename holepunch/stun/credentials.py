@@ -212,7 +212,7 @@ class LongTermVerifier:
         """
         @param realm: Usually the domain name of the service.
         @param keyFor: From a user name and an algorithm to what L{longTermKey} made of the
-            password; L{None} for unknown users.
+            password; C{None} for unknown users.
         @param secret: At least 16 random bytes, for the nonces.
         @param algorithms: Best first. Without MD5, clients of RFC 5389 are locked out.
         @param usernameFor: From a L{userHash} to the user name; given, clients hide their names.

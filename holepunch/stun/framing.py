@@ -42,7 +42,7 @@ class _Framer(abc.ABC):
     @abc.abstractmethod
     def _frame(self) -> tuple[int, int] | None:
         """
-        Where the first message begins and ends in the buffer; L{None} while its length is unknown.
+        Where the first message begins and ends in the buffer; C{None} while its length is unknown.
         """
 
     def append(self, data: bytes) -> None:
@@ -53,7 +53,7 @@ class _Framer(abc.ABC):
 
     def next(self) -> bytes | None:
         """
-        Take one message out; L{None} where none is complete.
+        Take one message out; C{None} where none is complete.
 
         @raise MalformedMessage: The stream is not what it should be, or a message is above the
             limit. There is no way to find the next one: close the connection.

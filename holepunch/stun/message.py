@@ -89,7 +89,7 @@ class _HasAttributes:
     def get(self, type: int) -> Any:
         """
         The value of the first attribute of a type, which is the one that counts (RFC 8489
-        section 14), or L{None}.
+        section 14), or C{None}.
         """
         for attribute in self.attributes:
             if attribute.type == type:

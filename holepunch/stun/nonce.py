@@ -35,7 +35,7 @@ class SecurityFeature(enum.IntFlag):
 
 def securityFeatures(nonce: bytes) -> SecurityFeature | None:
     """
-    What the nonce cookie promises; L{None} where the nonce has no cookie: an older server made it.
+    What the nonce cookie promises; C{None} where the nonce has no cookie: an older server made it.
     """
     if not nonce.startswith(_COOKIE):
         return None

@@ -71,7 +71,7 @@ class ClientTransaction:
 
     def nextTimeout(self) -> float | None:
         """
-        When to call L{handleTimeout}; L{None} once expired.
+        When to call L{handleTimeout}; C{None} once expired.
         """
         return None if self.isExpired else self._timeoutAt
 
@@ -104,7 +104,7 @@ class ClientTransaction:
 
     def rtt(self, now: float) -> float | None:
         """
-        The round trip that a response at C{now} shows; L{None} after a retransmission, when nobody
+        The round trip that a response at C{now} shows; C{None} after a retransmission, when nobody
         knows which request was answered (section 6.2.1, Karn's algorithm).
         """
         return now - self.sentAt if self.attempts == 1 else None
