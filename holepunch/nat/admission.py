@@ -36,6 +36,8 @@ _GRAIN: dict[Mapping | Filtering, int] = {
 class Admission:
     """
     The rules of one device, and the table that they fill.
+
+    @ivar pool: The external hosts.
     """
 
     def __init__(
@@ -173,7 +175,7 @@ class Admission:
     def _permits(self, mapping: MappingRecord, remote: TransportAddress) -> bool:
         if self._filteringGrain == 1:
             return remote.host in mapping.contactedHosts
-        # With the finest filter, whoever may send has a session already.
+        # With the finest filter, whoever may send has a session already, and does not come here.
         return self._filteringGrain == 0
 
     def _newMapping(

@@ -32,8 +32,8 @@ def refusalFor(packet: Packet, reason: DropReason, unsolicited: Unsolicited) -> 
     """
     The answer to a packet from outside that was dropped for C{reason}.
 
-    ICMP tells a port that is not mapped from a sender that may not use it, as an operator's reject
-    rules commonly do.
+    ICMP says I{port unreachable} of a port that is not mapped, and I{host unreachable} to a sender
+    whom the filter keeps out.
 
     @return: L{None}: silence.
     """
@@ -41,13 +41,13 @@ def refusalFor(packet: Packet, reason: DropReason, unsolicited: Unsolicited) -> 
         return None
     if unsolicited is Unsolicited.ICMP:
         isMapped = reason is DropReason.FILTERED
-        return unreachableFor(packet, UnreachableCode.HOST if isMapped else UnreachableCode.PORT)
+        return _unreachableFor(packet, UnreachableCode.HOST if isMapped else UnreachableCode.PORT)
     if unsolicited is Unsolicited.RST and packet.protocol is Protocol.TCP:
-        return resetFor(packet)
+        return _resetFor(packet)
     return None
 
 
-def resetFor(packet: Packet) -> Packet | None:
+def _resetFor(packet: Packet) -> Packet | None:
     """
     The RST with which a closed port answers, such that its receiver accepts it.
 
@@ -74,7 +74,7 @@ def resetFor(packet: Packet) -> Packet | None:
     )
 
 
-def unreachableFor(packet: Packet, code: UnreachableCode) -> Packet | None:
+def _unreachableFor(packet: Packet, code: UnreachableCode) -> Packet | None:
     """
     The ICMP error I{destination unreachable}, from the packet's destination to its source.
 

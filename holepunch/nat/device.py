@@ -1,14 +1,14 @@
 """
 The model NAT: packets go in on either side, translated packets come out.
 
-Owns: the decisions. Which packet makes a mapping or a session, which may pass, what becomes of the
-others (RFC 4787 for UDP, RFC 5382 for TCP, RFC 5508 for ICMP errors).
+Owns: what becomes of every packet, and how connections are followed (RFC 4787 for UDP, RFC 5382 for
+TCP, RFC 5508 for ICMP errors). Who gets a session is decided in L{holepunch.nat.admission}.
 Knows nothing of: sockets, frames, links, other devices, and the payload.
 Driven by: the lab and the simulator, which pass C{now} in seconds, carry out what
 L{NATDevice.takeEffects} returns, and give the device its randomness.
 
-C{receiveInside} and C{receiveOutside} are the whole cost of a router in pure Python. What they do
-themselves is for packets that belong to a session; all else is left to methods that may be slow.
+C{receiveInside} and C{receiveOutside} do by themselves only what a packet with a session needs:
+they are the cost of a router in pure Python. All else is left to methods that may be slow.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holepunch.nat.admission import Admission
-from holepunch.nat.answers import (
-    errorInward,
-    errorOutward,
-    refusalFor,
-    timeExceededFor,
-)
+from holepunch.nat.answers import errorInward, errorOutward, refusalFor, timeExceededFor
 from holepunch.nat.behaviour import NATBehaviour, Refresh
 from holepunch.nat.effects import Drop, DropReason, Forward, Side
 from holepunch.nat.packet import ICMPError, Packet, Protocol
@@ -294,11 +289,9 @@ class NATDevice:
         """
         Send a packet out, or back in when it is for one of our own external hosts (hairpin).
         """
-        if packet is None:
-            return
-        if packet.destination.host in self._admission.pool.hosts:
+        if packet is not None and packet.destination.host in self._admission.pool.hosts:
             self.receiveOutside(packet, self._now)
-        else:
+        elif packet is not None:
             self._effects.append(Forward(Side.OUTSIDE, packet))
 
     def _drop(self, packet: Packet, reason: DropReason) -> None:

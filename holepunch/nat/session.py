@@ -69,11 +69,10 @@ class Session:
 
     def contact(self) -> None:
         """
-        Note that the inside has sent to the remote endpoint.
+        Note that the inside has sent to the remote endpoint, for the first time.
         """
-        if not self.isContacted:
-            self.isContacted = True
-            self.mapping.contactedHosts[self.remote.host] += 1
+        self.isContacted = True
+        self.mapping.contactedHosts[self.remote.host] += 1
 
 
 @attrs.frozen(kw_only=True)

@@ -29,6 +29,7 @@ from tests.nat.harness import (
     ACK,
     ALICE,
     BOB,
+    BOB_OTHER_PORT,
     CAROL,
     CONE,
     DAVE,
@@ -160,6 +161,20 @@ class TimerTests(SynchronousTestCase):
         self.assertEqual(rig.reached(BOB, external), ALICE)
         self.assertIs(rig.reached(DAVE, external), DropReason.FILTERED)
         self.assertEqual(rig.mapped(ALICE, DAVE), external)
+
+    def test_leaveEndsWithTheSession(self) -> None:
+        """
+        A host that was sent to may no longer send from other ports when its session is over.
+        """
+        behaviour = attrs.evolve(CONE, filtering=Filtering.ADDRESS_DEPENDENT, udpTimeout=30.0)
+        rig = Rig(behaviour)
+        external = rig.mapped(ALICE, BOB)
+        rig.now = 20.0
+        rig.mapped(ALICE, DAVE)
+        self.assertEqual(rig.reached(BOB_OTHER_PORT, external), ALICE)
+        rig.now = 40.0
+        stranger = TransportAddress(BOB.host, 6002)
+        self.assertIs(rig.reached(stranger, external), DropReason.FILTERED)
 
     def test_earlierNow(self) -> None:
         """

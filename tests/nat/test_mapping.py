@@ -14,6 +14,7 @@ from holepunch.errors import BadAddress, UsageError
 from holepunch.nat import (
     NAMED_BEHAVIOURS,
     DropReason,
+    Filtering,
     Mapping,
     NATBehaviour,
     PortAllocation,
@@ -92,6 +93,20 @@ class MappingTests(SynchronousTestCase):
         self.assertEqual(rig.reached(DAVE, preserved), ALICE)
         self.assertEqual(rig.reached(BOB_OTHER_PORT, preserved), CAROL)
         self.assertEqual(rig.reached(BOB, TransportAddress(EXTERNAL, 5001)), CAROL)
+
+    def test_noOverloadingWithALooseFilter(self) -> None:
+        """
+        Two hosts share no port where the filter would let a stranger choose between them.
+        """
+        for mapping, filtering in (
+            (Mapping.ADDRESS_DEPENDENT, Filtering.ENDPOINT_INDEPENDENT),
+            (Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ENDPOINT_INDEPENDENT),
+            (Mapping.ADDRESS_AND_PORT_DEPENDENT, Filtering.ADDRESS_DEPENDENT),
+        ):
+            rig = Rig(NATBehaviour(mapping=mapping, filtering=filtering))
+            self.assertEqual(rig.mapped(ALICE, BOB), rig.mapped(ALICE, DAVE))
+            third = TransportAddress("198.51.100.9", 6000)
+            self.assertEqual(rig.mapped(CAROL, third), TransportAddress(EXTERNAL, 5001))
 
 
 class PortTests(SynchronousTestCase):
