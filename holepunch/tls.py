@@ -18,6 +18,7 @@ from service_identity import CertificateError, VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.interfaces import (
+    IAddress,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
@@ -226,6 +227,16 @@ class IdentityTLSFactory(TLSMemoryBIOFactory):
         self, clock: IReactorTime, tls: IdentityTLS, isClient: bool, factory: IProtocolFactory
     ) -> None:
         super().__init__(tls, isClient, factory, clock)
+
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> TLSMemoryBIOProtocol | None:
+        """
+        Make the protocol of one connection, unless the other factory refuses it.
+        """
+        # The inherited method would wrap None.
+        wrapped = self.wrappedFactory.buildProtocol(addr)
+        return None if wrapped is None else self.protocol(self, wrapped)
 
 
 def peerIDOf(transport: object) -> PeerID | None:

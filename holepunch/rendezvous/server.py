@@ -334,7 +334,11 @@ class MainConnection(GuardedLine):
             self._answered(introduction.sessionID, Answer(**fields))
 
         def failed(failure: Failure) -> None:
-            self._answered(introduction.sessionID, Answer(False, text="the peer did not answer"))
+            # A peer that vanished has not refused: see connectionLost.
+            if not self.isClosing:
+                self._answered(
+                    introduction.sessionID, Answer(False, text="the peer did not answer")
+                )
 
         fields = attrs.asdict(introduction, recurse=False)
         offered: Deferred[dict[str, Any]] = self.callRemote(Offer, **fields)
