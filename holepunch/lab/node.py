@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
-
 from holepunch.address import TransportAddress
 from holepunch.errors import BadTopology
 from holepunch.lab.link import Link
+from holepunch.lab.refusal import unreachableFor
 from holepunch.lab.transit import Fate, Step, Transit
-from holepunch.nat.answers import unreachableFor
 from holepunch.nat.device import NATDevice
 from holepunch.nat.effects import Drop, Side
 from holepunch.nat.packet import Packet, UnreachableCode
@@ -63,12 +61,12 @@ class Network:
 
     def _giveUp(self, place: str, packet: Packet) -> None:
         self._transit.tell(place, packet, Fate.UNROUTABLE)
-        answer = unreachableFor(packet, UnreachableCode.HOST)
-        if self._complainer is None or answer is None:
+        if self._complainer is None:
             return
-        answer = attrs.evolve(answer, source=self._complainer)
-        self._transit.tell(place, answer, Fate.SENT)
-        self.fromMember(answer)
+        answer = unreachableFor(packet, UnreachableCode.HOST, self._complainer)
+        if answer is not None:
+            self._transit.tell(place, answer, Fate.SENT)
+            self.fromMember(answer)
 
 
 class Node:
@@ -84,9 +82,8 @@ class Node:
         self.name = link.name
         self.link = link
         self.transit = transit
-        self.network = network
-        self.hosts = tuple(hosts)
-        self._join()
+        self._checkFree(network, hosts)
+        self._join(network, hosts)
 
     def move(self, network: Network, hosts: Sequence[str]) -> None:
         """
@@ -94,11 +91,10 @@ class Node:
 
         @raise BadTopology: Another member has one of the addresses.
         """
+        self._checkFree(network, hosts)
         for host in self.hosts:
             del self.network.members[host]
-        self.network = network
-        self.hosts = tuple(hosts)
-        self._join()
+        self._join(network, hosts)
 
     def climb(self, packet: Packet) -> None:
         """
@@ -121,11 +117,17 @@ class Node:
     def _climbed(self, packet: Packet) -> None:
         self.network.fromMember(packet)
 
-    def _join(self) -> None:
-        for host in self.hosts:
-            owner = self.network.members.setdefault(host, self)
+    def _checkFree(self, network: Network, hosts: Sequence[str]) -> None:
+        for host in hosts:
+            owner = network.members.get(host, self)
             if owner is not self:
                 raise BadTopology(f"{owner.name!r} and {self.name!r} both have the address {host}")
+
+    def _join(self, network: Network, hosts: Sequence[str]) -> None:
+        self.network = network
+        self.hosts = tuple(hosts)
+        for host in self.hosts:
+            network.members[host] = self
 
 
 class HostNode(Node):

@@ -16,10 +16,10 @@ from random import Random
 from twisted.internet.interfaces import IReactorTime
 
 from holepunch.address import Family, TransportAddress
+from holepunch.lab.refusal import resetFor, unreachableFor
 from holepunch.lab.simulatedsocket import DatagramSocket, SimulatedSocket, StreamSocket
 from holepunch.lab.simulatedtcp import TCPConnection
 from holepunch.lab.tcpstate import TCPState
-from holepunch.nat.answers import resetFor, unreachableFor
 from holepunch.nat.packet import ICMPType, Packet, Protocol, TCPFlag, UnreachableCode
 
 _EPHEMERAL = (32768, 61000)

@@ -99,7 +99,11 @@ class SimulatedReactor:
         return [call for call in calls if getattr(call, "func", None) == self._call]
 
     def _call(self, callable: Callable[..., object], *args: object, **kwargs: object) -> None:
-        callable(*args, **kwargs)
+        # As in a real reactor: the error is logged, and everything else goes on.
+        try:
+            callable(*args, **kwargs)
+        except Exception:
+            _log.failure("A program failed in {callable}", callable=callable)
 
     # --- IReactorTCP and IReactorUDP --------------------------------------------------------------
 
@@ -231,27 +235,27 @@ class SimulatedReactor:
         ready, self._ready = self._ready, {}
         for socket in ready:
             reader = self._reading.get(socket)
-            if reader is not None and socket.isReadable and not self._do(reader, reader.doRead):
+            if reader is not None and socket.isReadable and not self._do(reader, True):
                 continue
             writer = self._writing.get(socket)
             if writer is not None and socket.isWritable:
-                self._do(writer, writer.doWrite)
+                self._do(writer, False)
         for socket in ready:
             self._wake(socket)
 
-    def _do(self, selectable: Any, work: Callable[[], Any]) -> bool:
+    def _do(self, selectable: Any, isRead: bool) -> bool:
         """
         Let a transport read or write.
 
         @return: Is it still connected?
         """
         try:
-            why = work()
-        except BaseException as error:
+            why = selectable.doRead() if isRead else selectable.doWrite()
+        except Exception as error:
             _log.failure("A protocol failed in {selectable}", selectable=selectable)
             why = error
         if why:
-            self._disconnect(selectable, why, work == selectable.doRead)
+            self._call(self._disconnect, selectable, why, isRead)
         return not why
 
     def _disconnect(self, selectable: Any, why: BaseException, isRead: bool) -> None:

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from holepunch.address import TransportAddress
+from holepunch.lab.refusal import resetFor
 from holepunch.lab.tcpreceiver import TCPReceiver
 from holepunch.lab.tcpsender import SEND_BUFFER, Segment, TCPSender
 from holepunch.lab.tcpstate import TCPEvent, TCPState, nextState
-from holepunch.nat.answers import resetFor
 from holepunch.nat.packet import Packet, Protocol, TCPFlag
 
 # Operations on plain numbers are many times faster than on enum flags.

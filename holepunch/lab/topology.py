@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 import attrs
 
@@ -51,6 +52,7 @@ def _normalHosts(hosts: tuple[str, ...] | list[str] | str) -> tuple[str, ...]:
         raise BadTopology(str(error)) from None
 
 
+@lru_cache
 def _parseSubnet(text: str) -> ipaddress.IPv4Network:
     try:
         return ipaddress.IPv4Network(text)
@@ -162,9 +164,8 @@ class Topology:
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise BadTopology(
-            f"there is no host {name!r}: choose of {_list(each.name for each in self.hosts)}"
-        )
+        known = _list(each.name for each in self.hosts)
+        raise BadTopology(f"there is no host {name!r}, only {known}")
 
     def nat(self, name: str) -> NATSpec:
         """
@@ -175,9 +176,8 @@ class Topology:
         for nat in self.nats:
             if nat.name == name:
                 return nat
-        raise BadTopology(
-            f"there is no NAT {name!r}: choose of {_list(each.name for each in self.nats)}"
-        )
+        known = _list(each.name for each in self.nats)
+        raise BadTopology(f"there is no NAT {name!r}, only {known}")
 
     def natsAbove(self, spec: HostSpec | NATSpec) -> tuple[NATSpec, ...]:
         """
@@ -236,7 +236,7 @@ class Topology:
                 HostSpec(name="alice", addresses="192.168.1.10", behind="nat", link=link),
                 HostSpec(name="bob", addresses="192.168.1.20", behind="nat", link=link),
             ),
-            _nats("nat", behaviour, ("31.1.0.1", "31.1.0.2"), "192.168.1.0/24", link),
+            _nats("nat", behaviour, "31.1.0.1", "192.168.1.0/24", link),
         )
 
     @classmethod
@@ -261,7 +261,7 @@ class Topology:
                 _bob(bob, link, inside, "100.64.2.10"),
             ),
             (
-                *_nats("carrier", carrier, ("31.3.0.1", "31.3.0.2"), "100.64.0.0/10", link),
+                *_nats("carrier", carrier, "31.3.0.1", "100.64.0.0/10", link),
                 *_nats("nat-alice", alice, "100.64.1.1", "192.168.1.0/24", link, inside),
                 *_nats("nat-bob", bob, "100.64.2.1", "192.168.2.0/24", link, inside),
             ),
@@ -418,13 +418,16 @@ def _bob(
 def _nats(
     name: str,
     behaviour: NATBehaviour | None,
-    addresses: str | tuple[str, ...],
+    address: str,
     inside: str,
     link: LinkSpec,
     behind: str | None = None,
 ) -> tuple[NATSpec, ...]:
     if behaviour is None:
         return ()
+    addresses: tuple[str, ...] = (address,)
+    if behaviour.isOneToOne:
+        addresses += (str(ipaddress.IPv4Address(address) + 1),)
     return (
         NATSpec(
             name=name,
