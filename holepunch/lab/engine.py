@@ -22,13 +22,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
-import attrs
 from twisted.internet.interfaces import IReactorCore, IReactorFDSet
 from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from holepunch.errors import HolepunchError
+from holepunch.lab.enginelink import SOCKETS_FD, EngineOptions
 from holepunch.lab.fabric import Fabric
 from holepunch.lab.isolation import (
     NetworkNamespace,
@@ -41,12 +41,10 @@ from holepunch.lab.kernelnat import KernelNAT
 from holepunch.lab.links import Interface, furnish, setAddresses
 from holepunch.lab.station import Block, Station
 from holepunch.lab.timerclock import TimerClock
-from holepunch.lab.topology import LinkSpec, NATSpec, Topology
+from holepunch.lab.topology import LinkSpec, NATSpec
 from holepunch.nat import Protocol as IPProtocol
 from holepunch.nat.device import NATDevice
 
-#: The descriptor of the UNIX socket over which sockets are handed out.
-SOCKETS_FD = 3
 _LONGEST_LINE = 1 << 24
 _LONGEST_NAME = 15
 
@@ -55,21 +53,6 @@ class EngineReactor(IReactorCore, IReactorFDSet):
     """
     What the engine needs of a reactor.
     """
-
-
-@attrs.frozen(kw_only=True)
-class EngineOptions:
-    """
-    What the engine is told on the first line.
-
-    @ivar isRootless: See L{leaveNetwork}.
-    @ivar useOffload: See L{holepunch.lab.wire.Wire}.
-    """
-
-    topology: Topology
-    seed: int = 0
-    isRootless: bool | None = None
-    useOffload: bool = True
 
 
 class _NamespaceFabric(Fabric):
@@ -97,7 +80,9 @@ class Engine:
         self._reactor = reactor
         self._options = options
         self._clock = TimerClock(reactor)
-        self._fabric = _NamespaceFabric(self._clock, options.topology, options.seed)
+        self._fabric = _NamespaceFabric(
+            self._clock, options.topology, options.seed, options.answersUnroutable
+        )
         self._stations: dict[str, Station] = {}
         self._kernelNATs: dict[str, KernelNAT] = {}
         self._wires = 0

@@ -15,6 +15,7 @@ import signal
 import sys
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IProcessTransport, IReactorProcess
@@ -23,13 +24,45 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from holepunch.errors import LabError, NamespacesUnavailable
+from holepunch.lab.jsonform import toPlain
+from holepunch.lab.topology import Topology
 
 _log = Logger()
 #: The arguments with which the interpreter becomes an engine.
 ENGINE_COMMAND = ("-m", "holepunch.lab.engine")
+#: The engine's descriptor of the UNIX socket over which it hands out sockets.
+SOCKETS_FD = 3
 _STDERR = 2
 _LAST_WORDS = 2000
 _KINDS = {kind.__name__: kind for kind in (LabError, NamespacesUnavailable)}
+
+
+@attrs.frozen(kw_only=True)
+class EngineOptions:
+    """
+    What an engine is told on the first line.
+
+    @ivar isRootless: See L{leaveNetwork<holepunch.lab.isolation.leaveNetwork>}.
+    @ivar useOffload: See L{Wire<holepunch.lab.wire.Wire>}.
+    @ivar answersUnroutable: See L{Fabric<holepunch.lab.fabric.Fabric>}.
+    """
+
+    topology: Topology
+    seed: int = 0
+    isRootless: bool | None = None
+    useOffload: bool = True
+    answersUnroutable: bool = False
+
+    @property
+    def line(self) -> bytes:
+        """
+        As the engine reads it.
+        """
+        return _line(toPlain(self))
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value).encode() + b"\n"
 
 
 def importPaths() -> dict[str, str]:
@@ -59,20 +92,20 @@ class EngineLink(ProcessProtocol):
         self._received = b""
         self._lastWords = b""
 
-    def start(self, reactor: IReactorProcess, options: dict[str, Any], socketsFD: int) -> None:
+    def start(self, reactor: IReactorProcess, options: EngineOptions, sockets: int) -> None:
         """
         Start the process.
 
-        @param socketsFD: A UNIX socket of which the engine gets a copy as descriptor 3.
+        @param sockets: The UNIX socket over which the engine hands out sockets.
         """
         reactor.spawnProcess(
             self,
             sys.executable,
             [sys.executable, *ENGINE_COMMAND],
             env=importPaths(),
-            childFDs={0: "w", 1: "r", 2: "r", 3: socketsFD},
+            childFDs={0: "w", 1: "r", 2: "r", SOCKETS_FD: sockets},
         )
-        self._writeLine(options)
+        self.transport.writeToChild(0, options.line)
 
     @property
     def pid(self) -> int:
@@ -90,7 +123,7 @@ class EngineLink(ProcessProtocol):
         number = next(self._numbers)
         answer: Deferred[Any] = Deferred(lambda _: self._forget(number))
         self._waiting[number] = answer
-        self._writeLine([number, name, arguments])
+        self.transport.writeToChild(0, _line([number, name, arguments]))
         return answer
 
     def _forget(self, number: int) -> None:
@@ -110,9 +143,6 @@ class EngineLink(ProcessProtocol):
             self.transport.signalProcess(signal.SIGKILL)
         except ProcessExitedAlready:
             return
-
-    def _writeLine(self, value: Any) -> None:
-        self.transport.writeToChild(0, json.dumps(value).encode() + b"\n")
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """

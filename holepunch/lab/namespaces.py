@@ -36,7 +36,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.utils import getProcessOutputAndValue
 
 from holepunch.errors import LabError
-from holepunch.lab.enginelink import ENGINE_COMMAND, EngineLink, importPaths
+from holepunch.lab.enginelink import ENGINE_COMMAND, EngineLink, EngineOptions, importPaths
 from holepunch.lab.isolation import killInhabitants
 from holepunch.lab.jsonform import fromPlain, toPlain
 from holepunch.lab.topology import HostSpec, LinkSpec, Topology
@@ -64,10 +64,9 @@ def available(isRootless: bool | None = None) -> str | None:
     if not sys.platform.startswith("linux"):
         return "Network namespaces exist only on Linux; the simulated lab runs everywhere."
     topology = Topology((HostSpec(name="probe", addresses="5.1.0.1"),))
-    options = json.dumps(_engineOptions(topology, isRootless)).encode() + b"\n"
     probe = subprocess.run(
         [sys.executable, *ENGINE_COMMAND],
-        input=options,
+        input=EngineOptions(topology=topology, isRootless=isRootless).line,
         env=importPaths(),
         capture_output=True,
     )
@@ -78,45 +77,37 @@ def available(isRootless: bool | None = None) -> str | None:
     return str(said.get("failed", f"The lab cannot be built: {lastWord}"))
 
 
-def _engineOptions(
-    topology: Topology,
-    isRootless: bool | None = None,
-    seed: int = 0,
-    useOffload: bool = True,
-) -> dict[str, Any]:
-    """
-    The first line of what an engine is told.
-    """
-    return {
-        "topology": toPlain(topology),
-        "seed": seed,
-        "isRootless": isRootless,
-        "useOffload": useOffload,
-    }
-
-
 class NamespaceLab:
     """
     A network of hosts and NATs, as real as one machine can make it.
 
     @param seed: All randomness of links and NATs comes from it.
-    @param isRootless: Do without privileges, in a user namespace; L{None}: if it
-        does not go without.
+    @param isRootless: Do without privileges, in a user namespace; L{None}: if it does not
+        go without.
     @param useOffload: Let TCP segments cross the lab in long runs, uncut. Without it the lab is
         much slower, but a capture shows the segments as they would be on a real wire.
+    @param answersUnroutable: Answer packets to addresses that do not exist with an ICMP error.
     """
 
     def __init__(
         self,
         reactor: LabReactor,
         topology: Topology,
+        *,
         seed: int = 0,
         isRootless: bool | None = None,
         useOffload: bool = True,
+        answersUnroutable: bool = False,
     ) -> None:
         self.topology = topology
         self._reactor = reactor
-        self._options = _engineOptions(topology, isRootless, seed, useOffload)
+        self._options = EngineOptions(
+            topology=topology,
+            seed=seed,
+            isRootless=isRootless,
+            useOffload=useOffload,
+            answersUnroutable=answersUnroutable,
+        )
         self._link: EngineLink | None = None
         self._sockets: socket.socket | None = None
         self._descriptors: dict[str, int] = {}
@@ -190,8 +181,11 @@ class NamespaceLab:
         What to run on this machine in order to run a command inside a host.
 
         @param host: The name of a host, or of a kernel NAT.
+        @raise BadTopology: There is none of that name.
         """
         engine = self._engine
+        if host not in self._descriptors:
+            self.topology.host(host)
         where = [str(engine.pid), str(self._descriptors[host]), str(int(self._hasUser))]
         return [sys.executable, "-I", "-S", _ENTER, *where, "--", *arguments]
 

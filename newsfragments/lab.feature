@@ -1,0 +1,1 @@
+The lab builds networks of NATs out of kernel namespaces, without privileges where the system allows user namespaces: `NamespaceLab` runs any program in its hosts, behind model NATs or the kernel's own masquerade.
