@@ -144,8 +144,10 @@ class Line(amp.AMP):
             self.drop("a message that is neither a request nor an answer to one of ours")
 
     def locateResponder(self, name: bytes) -> Any:
-        responder = super().locateResponder(name)
-        if responder is None:
+        # Only our commands: AMP's own StartTLS is out of place, and its other way of finding
+        # responders chokes on names that are not ASCII.
+        responder = amp.CommandLocator.locateResponder(self, name)
+        if responder is None or name == amp.StartTLS.commandName:
             return None
 
         def respond(box: amp.AmpBox) -> Any:
