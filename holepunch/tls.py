@@ -100,22 +100,27 @@ class IdentityTLS:
     def _verify(
         self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int
     ) -> bool:
-        # OpenSSL swallows exceptions of this callback, hence the reason goes to the protocol. It
-        # has an opinion on self-signed certificates and dates; the key alone counts here.
-        if depth != 0:
-            return True
+        # OpenSSL swallows exceptions of this callback, hence the reason goes to the protocol.
         try:
-            self._check(certificate, ok)
+            self._check(certificate, depth, bool(ok))
         except WrongPeer:
             protocol = cast(TLSMemoryBIOProtocol, connection.get_app_data())
             protocol.failVerification(Failure())
             return False
         return True
 
-    def _check(self, certificate: X509, ok: int) -> None:
-        peerID = _peerIDIn(certificate)
-        if self._expected is not None and peerID != self._expected:
-            raise WrongPeer(f"the other side is {peerID}, and not {self._expected}")
+    def _check(self, certificate: X509, depth: int, isValid: bool) -> None:
+        """
+        Is a certificate of the chain to be believed? Of an identity, only the key counts.
+
+        @param depth: 0 for the other side's own certificate.
+        @param isValid: Has OpenSSL found no fault?
+        @raise WrongPeer: No.
+        """
+        if depth == 0:
+            peerID = _peerIDIn(certificate)
+            if self._expected is not None and peerID != self._expected:
+                raise WrongPeer(f"the other side is {peerID}, and not {self._expected}")
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -184,23 +189,16 @@ class NamedServiceTLS(IdentityTLS):
         context.set_default_verify_paths()
         return context
 
-    def _verify(
-        self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int
-    ) -> bool:
-        if depth != 0:
-            return bool(ok)
-        return super()._verify(connection, certificate, error, depth, ok)
-
-    def _check(self, certificate: X509, ok: int) -> None:
-        try:
-            _peerIDIn(certificate)
-        except WrongPeer:
-            if not ok:
-                raise WrongPeer("no authority that this machine trusts signed the certificate")
+    def _check(self, certificate: X509, depth: int, isValid: bool) -> None:
+        if depth == 0 and _isIdentity(certificate):
+            return
+        if not isValid:
+            raise WrongPeer("no authority that this machine trusts vouches for the certificate")
+        if depth == 0:
             try:
                 verify_service_identity(extract_patterns(certificate), [self._serviceID], [])
             except (VerificationError, CertificateError):
-                raise WrongPeer("the certificate is for another host name")
+                raise WrongPeer("the certificate is for another host name") from None
 
 
 class IdentityTLSTransport(BufferingTLSTransport):
@@ -246,10 +244,17 @@ def peerIDOf(transport: object) -> PeerID | None:
     @return: L{None} for an ordinary certificate.
     """
     certificate = cast(IdentityTLSTransport, transport).getPeerCertificate()
-    try:
-        return None if certificate is None else _peerIDIn(certificate)
-    except WrongPeer:
+    if certificate is None or not _isIdentity(certificate):
         return None
+    return _peerIDIn(certificate)
+
+
+def _isIdentity(certificate: X509) -> bool:
+    try:
+        _peerIDIn(certificate)
+    except WrongPeer:
+        return False
+    return True
 
 
 def _peerIDIn(certificate: X509) -> PeerID:

@@ -11,9 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionClosed,
+    DNSLookupError,
+)
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -86,6 +91,8 @@ async def _connect(
     try:
         await endpoint.connect(IdentityTLSFactory(reactor, tls, True, factory))
         return await client.secured
+    except ConnectingCancelledError:
+        raise CancelledError from None
     except (ConnectError, DNSLookupError, ConnectionClosed, SSL.Error) as error:
         raise RendezvousUnreachable(
             f"cannot reach the rendezvous service {location.address}: {_sentence(error)}"

@@ -85,6 +85,13 @@ class Exchange:
         self._isFlushing = False
         self._stopped: Deferred[None] | None = None
 
+    @property
+    def connectionCount(self) -> int:
+        """
+        How many main connections there are, registered or not.
+        """
+        return len(self._lines)
+
     def attach(self, line: ILineToPeer) -> int:
         """
         A main connection is there; it gets a number.
