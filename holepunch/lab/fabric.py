@@ -93,6 +93,19 @@ class Fabric:
         """
         return self._nat(name).device
 
+    def install(self, name: str, device: NATDevice) -> None:
+        """
+        Put another device in the place of a NAT's, with the same methods.
+        """
+        self._nat(name).device = device
+
+    def passOn(self, name: str) -> None:
+        """
+        Take the effects of a NAT's device that no packet of the fabric brought about.
+        """
+        self._nat(name).passOn()
+        self._transit.drain()
+
     def flushNAT(self, name: str) -> None:
         """
         Let a NAT forget all its mappings, as a restart does.

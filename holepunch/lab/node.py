@@ -168,16 +168,19 @@ class NATNode(Node):
 
     def receive(self, packet: Packet) -> None:
         self.device.receiveOutside(packet, self.transit.now())
-        self._passOn()
+        self.passOn()
 
     def fromInside(self, packet: Packet) -> None:
         """
         A packet of the network inside wants to get out.
         """
         self.device.receiveInside(packet, self.transit.now())
-        self._passOn()
+        self.passOn()
 
-    def _passOn(self) -> None:
+    def passOn(self) -> None:
+        """
+        Carry out what the device wants done.
+        """
         for effect in self.device.takeEffects():
             packet = effect.packet
             if isinstance(effect, Drop):
@@ -188,3 +191,5 @@ class NATNode(Node):
                 self.climb(packet)
             else:
                 self.inside.fromGateway(packet)
+
+    _passOn = passOn

@@ -10,6 +10,7 @@ Driven by: packets of the fabric, and L{holepunch.lab.simulatedsocket}.
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -56,6 +57,8 @@ class SimulatedKernel:
         self._nextNumber = 3
         self._bound: dict[tuple[Protocol, int], list[SimulatedSocket]] = {}
         self._connections: dict[tuple[TransportAddress, TransportAddress], TCPConnection] = {}
+        # How many connections each local port has: they outlive their sockets.
+        self._connectionPorts: Counter[int] = Counter()
 
     def shutDown(self) -> None:
         """
@@ -279,17 +282,20 @@ class SimulatedKernel:
         connection = TCPConnection(self.clock, self.transmit, local, remote, sequence)
         connection.onEnd = self._forget
         self._connections[local, remote] = connection
+        self._connectionPorts[local.port] += 1
         return connection
 
     def _forget(self, connection: TCPConnection) -> None:
         key = (connection.local, connection.remote)
         if self._connections.get(key) is connection:
             del self._connections[key]
+            self._connectionPorts[connection.local.port] -= 1
 
     def _ephemeralPort(self, protocol: Protocol) -> int:
         for _ in range(1000):
             port = self._random.randrange(*_EPHEMERAL)
-            if (protocol, port) not in self._bound:
+            isBusy = protocol is Protocol.TCP and self._connectionPorts[port]
+            if not isBusy and (protocol, port) not in self._bound:
                 return port
         raise OSError(errno.EADDRINUSE, "no port is free")
 

@@ -13,9 +13,10 @@ so what it sees in earnest.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost, DNSLookupError
 from twisted.internet.interfaces import (
     Binding,
@@ -62,7 +63,8 @@ class SimulatedReactor:
     """
     A reactor whose time, sockets and names are simulated.
 
-    It runs as long as the simulation does: there is no C{run} and no C{stop}.
+    It runs as long as the simulation does: there is no C{run} and no C{stop}. Of C{IReactorCore} it
+    has what applications use of it.
 
     @ivar kernel: The network stack of the host.
     @ivar nameResolver: Resolves host names (L{IReactorPluggableNameResolver}).
@@ -83,6 +85,7 @@ class SimulatedReactor:
         self._writing: dict[SimulatedSocket, IWriteDescriptor] = {}
         self._ready: dict[SimulatedSocket, None] = {}
         self._isWoken = False
+        self._triggers: list[tuple[str, str, Callable[[], object]]] = []
 
     # --- IReactorTime -----------------------------------------------------------------------------
 
@@ -166,6 +169,43 @@ class SimulatedReactor:
         Call something at once: the reactor is always running.
         """
         callable(*args, **kwargs)
+
+    def addSystemEventTrigger(
+        self,
+        phase: str,
+        eventType: str,
+        callable: Callable[..., object],
+        *args: object,
+        **kwargs: object,
+    ) -> object:
+        """
+        Have something called when L{fireSystemEvent} is, as C{IReactorCore} has it.
+        """
+        trigger = (phase, eventType, partial(callable, *args, **kwargs))
+        self._triggers.append(trigger)
+        return trigger
+
+    def removeSystemEventTrigger(self, triggerID: object) -> None:
+        """
+        Have it not called.
+        """
+        self._triggers = [trigger for trigger in self._triggers if trigger is not triggerID]
+
+    def fireSystemEvent(self, eventType: str) -> None:
+        """
+        Call the triggers of an event; those during and after it, when those before it are done.
+        """
+        triggers = [each for each in self._triggers if each[1] == eventType]
+        self._triggers = [each for each in self._triggers if each[1] != eventType]
+
+        def goOn(results: object) -> None:
+            for wanted in ("during", "after"):
+                for phase, _, trigger in triggers:
+                    if phase == wanted:
+                        self._call(trigger)
+
+        before = [maybeDeferred(each) for phase, _, each in triggers if phase == "before"]
+        DeferredList(before, consumeErrors=True).addCallback(goOn)
 
     def shutDown(self) -> None:
         """

@@ -201,6 +201,8 @@ class StreamSocket(SimulatedSocket):
             if self._connection.isOpening:
                 return errno.EALREADY
             return self._connection.error or errno.EISCONN
+        if self.isListening:
+            return errno.EISCONN
         try:
             self._connect(_address(address[0], address[1]))
         except OSError as error:

@@ -214,7 +214,8 @@ class TCPConnection:
             self._receiveAnswer(packet, flags)
         elif flags & _RST:
             if self._receiver.isNear(packet.sequence):
-                self._fail(errno.ECONNRESET)
+                isEnded = self.state is TCPState.CLOSE_WAIT
+                self._fail(errno.EPIPE if isEnded else errno.ECONNRESET)
         elif flags & _SYN and self._sender.isSynAcknowledged:
             self._acknowledge()
         elif not flags & _ACK:

@@ -320,6 +320,8 @@ class Topology:
 
     def _withKernelNATs(self, namedBehaviours: dict[str, str]) -> Topology:
         kernels = {nat for nat, behaviour in namedBehaviours.items() if behaviour == "kernel"}
+        if not kernels:
+            return self
         nats = (attrs.evolve(nat, isKernel=nat.name in kernels) for nat in self.nats)
         return attrs.evolve(self, nats=tuple(nats))
 

@@ -5,6 +5,7 @@ Tests for L{holepunch.lab.fabric}.
 from __future__ import annotations
 
 from functools import partial
+from random import Random
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +16,7 @@ from holepunch.lab import Fabric, Fate, HostSpec, LinkSpec, NATSpec, Topology
 from holepunch.lab.clock import SimulatedClock
 from holepunch.lab.fabric import CORE_ROUTER
 from holepunch.nat import NAMED_BEHAVIOURS, ICMPType, Packet, Protocol, UnreachableCode
+from holepunch.nat.device import NATDevice
 from tests.lab.programs import Trace
 
 _CONE = NAMED_BEHAVIOURS["full-cone"]
@@ -237,6 +239,18 @@ class ChangeTests(SynchronousTestCase):
         self.network.send("rendezvous", _RENDEZVOUS, TransportAddress("31.1.0.77", 5000))
         self.network.clock.advance(1.0)
         self.assertEqual(len(self.network.received["alice"]), 1)
+
+    def test_install(self) -> None:
+        """
+        Another device can take a NAT's place, and say by itself what is to be done.
+        """
+        device = NATDevice(_CONE, ["31.1.0.1"], Random(1))
+        self.network.fabric.install("nat-alice", device)
+        self.assertIs(self.network.fabric.nat("nat-alice"), device)
+        device.receiveInside(_datagram(_ALICE, _RENDEZVOUS, b"own"), self.network.clock.seconds())
+        self.network.fabric.passOn("nat-alice")
+        self.network.clock.advance(1.0)
+        self.assertEqual(self.network.payloads("rendezvous"), [b"x", b"own"])
 
     def test_setLink(self) -> None:
         """

@@ -142,6 +142,23 @@ class InterfaceTests(ReactorTestCase):
         self.assertTrue(self.client.running)
         self.assertEqual(called, [1])
 
+    def test_systemEvents(self) -> None:
+        """
+        Triggers of an event are called in the order of their phases, waiting for those before it.
+        """
+        called: list[str] = []
+        waiting: Deferred[None] = Deferred()
+        self.client.addSystemEventTrigger("after", "shutdown", called.append, "after")
+        self.client.addSystemEventTrigger("during", "shutdown", called.append, "during")
+        self.client.addSystemEventTrigger("before", "shutdown", lambda: waiting)
+        self.client.addSystemEventTrigger("during", "startup", self.fail)
+        removed = self.client.addSystemEventTrigger("during", "shutdown", self.fail)
+        self.client.removeSystemEventTrigger(removed)
+        self.client.fireSystemEvent("shutdown")
+        self.assertEqual(called, [])
+        waiting.callback(None)
+        self.assertEqual(called, ["during", "after"])
+
     def test_descriptors(self) -> None:
         """
         The reactor names what it watches, and lets go of it all.
