@@ -222,8 +222,12 @@ class TCPConnection:
             # A SYN again: our SYN-ACK was lost, or is late.
             if flags & _SYN:
                 self._emit(self._sender.repeatOldest())
-        elif packet.acknowledgment > self._sender.next:
-            self._acknowledge()
+        elif not self._sender.isPlausible(packet.acknowledgment):
+            # It is about another connection between the same two addresses.
+            if self.isOpening:
+                self._answerReset(packet)
+            else:
+                self._acknowledge()
         else:
             self._receiveAcknowledgment(packet, flags)
             if not self.isOpening and self.state is not TCPState.CLOSED:

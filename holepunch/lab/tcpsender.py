@@ -94,6 +94,12 @@ class TCPSender:
         """
         return self._end is not None and self.unacknowledged >= self._end
 
+    def isPlausible(self, acknowledgment: int) -> bool:
+        """
+        Can it be an acknowledgment of what was sent here?
+        """
+        return self._initial + (not self.isSynAcknowledged) <= acknowledgment <= self.next
+
     def synchronize(self, now: float) -> Segment:
         """
         The SYN, to be sent now.
@@ -139,8 +145,9 @@ class TCPSender:
         @param isBare: Nothing else was in the packet, so it may be a sign that one was missed.
         @return: A segment that must be sent again now.
         """
-        self.repeats = 0
         inFlight = self._inFlight
+        if acknowledgment >= self.unacknowledged:
+            self.repeats = 0
         if acknowledgment <= self.unacknowledged:
             if isBare and inFlight:
                 self._duplicates += 1
