@@ -14,6 +14,7 @@ appears on the machine outside.
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import signal
@@ -22,13 +23,22 @@ import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IReactorCore, IReactorFDSet
 from twisted.internet.stdio import StandardIO
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from holepunch.errors import HolepunchError
-from holepunch.lab.enginelink import SOCKETS_FD, EngineOptions
+from holepunch.lab.enginelink import SOCKETS_FD, TOKEN_LENGTH, EngineOptions
 from holepunch.lab.fabric import Fabric
 from holepunch.lab.isolation import (
     NetworkNamespace,
@@ -38,7 +48,7 @@ from holepunch.lab.isolation import (
 )
 from holepunch.lab.jsonform import fromPlain, toPlain
 from holepunch.lab.kernelnat import KernelNAT
-from holepunch.lab.links import Interface, furnish, setAddresses
+from holepunch.lab.links import Interface, furnish
 from holepunch.lab.station import Block, Station
 from holepunch.lab.timerclock import TimerClock
 from holepunch.lab.topology import LinkSpec, NATSpec
@@ -46,26 +56,13 @@ from holepunch.nat import Protocol as IPProtocol
 from holepunch.nat.device import NATDevice
 
 _LONGEST_LINE = 1 << 24
-_LONGEST_NAME = 15
+_log = Logger()
 
 
 class EngineReactor(IReactorCore, IReactorFDSet):
     """
     What the engine needs of a reactor.
     """
-
-
-class _NamespaceFabric(Fabric):
-    """
-    The fabric, with kernel NATs in the place of model NATs.
-    """
-
-    def install(self, name: str, device: KernelNAT) -> None:
-        self._nat(name).device = cast(NATDevice, device)
-
-    def passOn(self, name: str) -> None:
-        self._nat(name)._passOn()
-        self._transit.drain()
 
 
 class Engine:
@@ -80,7 +77,7 @@ class Engine:
         self._reactor = reactor
         self._options = options
         self._clock = TimerClock(reactor)
-        self._fabric = _NamespaceFabric(
+        self._fabric = Fabric(
             self._clock, options.topology, options.seed, options.answersUnroutable
         )
         self._stations: dict[str, Station] = {}
@@ -120,20 +117,25 @@ class Engine:
             self._reactor,
             namespace,
             spec,
-            (self._near(f"{spec.name}-lan"), self._near(f"{spec.name}-wan")),
+            (self._near(spec.name), self._near(spec.name)),
             lambda: self._fabric.passOn(spec.name),
             self._clock.runDue,
             self._options.useOffload,
         )
         self._kernelNATs[spec.name] = nat
-        self._fabric.install(spec.name, nat)
+        self._fabric.install(spec.name, cast(NATDevice, nat))
 
     def _near(self, name: str) -> str:
         """
-        A name for the near end of a wire: the kernel allows short ones only.
+        A name of its own for the near end of a wire: the kernel allows 15 characters.
         """
         self._wires += 1
-        return name if len(name) <= _LONGEST_NAME else f"wire{self._wires}"
+        return f"{name[:11]}-{self._wires}"
+
+    def _station(self, host: str) -> Station:
+        if host not in self._stations:
+            self._options.topology.host(host)
+        return self._stations[host]
 
     def _namespaces(self) -> dict[str, NetworkNamespace]:
         parts: list[tuple[str, Station | KernelNAT]] = [
@@ -142,25 +144,19 @@ class Engine:
         ]
         return {name: part.namespace for name, part in parts}
 
-    def _inodes(self) -> list[int]:
-        return [namespace.inode for namespace in self._namespaces().values()]
-
     def end(self) -> None:
         """
         Kill what runs in the namespaces.
         """
-        killInhabitants(self._inodes())
+        killInhabitants(self._namespaces().values())
 
     # --- requests -----------------------------------------------------------------------------
 
-    def describe(self) -> dict[str, Any]:
+    def descriptors(self) -> dict[str, int]:
         """
-        Where the namespaces are: a descriptor of this process for each, and their inodes.
+        Where the namespaces are: a descriptor of this process for each.
         """
-        return {
-            "descriptors": {name: each.fd for name, each in self._namespaces().items()},
-            "inodes": self._inodes(),
-        }
+        return {name: namespace.fd for name, namespace in self._namespaces().items()}
 
     def flushNAT(self, name: str) -> None:
         """
@@ -179,7 +175,7 @@ class Engine:
         See L{Fabric.moveHost}; the interface gets the new addresses and routes.
         """
         self._fabric.moveHost(name, hosts, behind)
-        setAddresses(self._stations[name].namespace, self._interface(tuple(hosts), behind))
+        self._station(name).readdress(self._interface(tuple(hosts), behind))
 
     def setLink(self, name: str, link: Any) -> None:
         """
@@ -192,17 +188,29 @@ class Engine:
         Stop packets between a host and its wire.
         """
         kind = None if protocol is None else IPProtocol(protocol)
-        self._stations[host].blocks += (Block(protocol=kind, remote=remote),)
+        self._station(host).blocks += (Block(protocol=kind, remote=remote),)
 
     def unblock(self, host: str) -> None:
         """
         Stop nothing any more.
         """
-        self._stations[host].blocks = ()
+        self._station(host).blocks = ()
+
+    def blockNAT(self, name: str, protocol: int) -> None:
+        """
+        See L{NATDevice.block}.
+        """
+        self._fabric.nat(name).block(IPProtocol(protocol))
+
+    def unblockNAT(self, name: str, protocol: int) -> None:
+        """
+        See L{NATDevice.unblock}.
+        """
+        self._fabric.nat(name).unblock(IPProtocol(protocol))
 
     def mappings(self, name: str) -> Any:
         """
-        What a model NAT has mapped.
+        What a NAT has mapped.
         """
         return toPlain(self._fabric.nat(name).mappings(self._clock.seconds()))
 
@@ -212,22 +220,27 @@ class Engine:
         """
         wire: dict[str, Any] = {}
         if name in self._stations:
-            wire = dict(self._stations[name].counters)
+            wire = self._stations[name].counters()
         elif name in self._kernelNATs:
             wire = self._kernelNATs[name].counters()
         return {"link": toPlain(self._fabric.counters(name)), "wire": wire}
 
-    def makeSocket(self, host: str, kind: int) -> None:
+    def makeSocket(self, host: str, kind: int, token: int) -> None:
         """
         Make a socket inside a host, and hand it out.
+
+        @param token: Goes with the socket.
         """
         with (
-            self._namespaces()[host].entered(),
+            self._station(host).namespace.entered(),
             socket.socket(socket.AF_INET, kind) as made,
             socket.socket(fileno=os.dup(SOCKETS_FD)) as way,
         ):
             rights = array.array("i", [made.fileno()])
-            way.sendmsg([b"s"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            way.sendmsg(
+                [token.to_bytes(TOKEN_LENGTH, "big")],
+                [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)],
+            )
 
 
 class _Requests(LineOnlyReceiver):
@@ -246,23 +259,37 @@ class _Requests(LineOnlyReceiver):
         number, name, arguments = json.loads(line)
         try:
             answer = {"result": getattr(self._engine, name)(*arguments)}
-        except (HolepunchError, OSError, KeyError) as error:
+        except (HolepunchError, OSError) as error:
             answer = {"error": str(error)}
+        except Exception as error:
+            _log.failure("request {name} failed", name=name)
+            answer = {"error": f"{name}: {error!r}"}
         self.sendLine(json.dumps({"request": number, **answer}).encode())
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        self._reactor.stop()
+        with contextlib.suppress(ReactorNotRunning):
+            self._reactor.stop()
+
+
+def _logToStandardError() -> None:
+    warnings = LogLevelFilterPredicate(LogLevel.warn)
+    observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [warnings])
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
 
 
 def _serve(options: EngineOptions) -> None:
     hasUser = leaveNetwork(options.isRootless)
     dieWithParent(signal.SIGTERM)
+    # The keyboard's signals are for the parent, which will end this process in time.
+    os.setsid()
     from twisted.internet import reactor as installed
 
     reactor = cast(EngineReactor, installed)
     engine = Engine(reactor, options)
     reactor.addSystemEventTrigger("after", "shutdown", engine.end)
-    print(json.dumps({"ready": {**engine.describe(), "hasUser": hasUser}}), flush=True)
+    print(
+        json.dumps({"ready": {"descriptors": engine.descriptors(), "hasUser": hasUser}}), flush=True
+    )
     StandardIO(_Requests(reactor, engine))
     reactor.run()
 
@@ -271,6 +298,7 @@ def main() -> None:
     """
     Build the lab that the first line asks for, say C{ready} or C{failed}, and serve it.
     """
+    _logToStandardError()
     options = fromPlain(EngineOptions, json.loads(sys.stdin.buffer.readline()))
     try:
         _serve(options)

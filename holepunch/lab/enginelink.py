@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IProcessTransport, IReactorProcess
 from twisted.internet.protocol import ProcessProtocol
@@ -32,6 +32,8 @@ _log = Logger()
 ENGINE_COMMAND = ("-m", "holepunch.lab.engine")
 #: The engine's descriptor of the UNIX socket over which it hands out sockets.
 SOCKETS_FD = 3
+#: With each of them comes a number of so many bytes.
+TOKEN_LENGTH = 4
 _STDERR = 2
 _LAST_WORDS = 2000
 _KINDS = {kind.__name__: kind for kind in (LabError, NamespacesUnavailable)}
@@ -65,7 +67,7 @@ def _line(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def importPaths() -> dict[str, str]:
+def engineEnvironment() -> dict[str, str]:
     """
     An environment in which a new interpreter imports what this one does.
     """
@@ -102,7 +104,7 @@ class EngineLink(ProcessProtocol):
             self,
             sys.executable,
             [sys.executable, *ENGINE_COMMAND],
-            env=importPaths(),
+            env=engineEnvironment(),
             childFDs={0: "w", 1: "r", 2: "r", SOCKETS_FD: sockets},
         )
         self.transport.writeToChild(0, options.line)
@@ -121,9 +123,13 @@ class EngineLink(ProcessProtocol):
         @raise LabError: (from the Deferred) It said no, or has ended.
         """
         number = next(self._numbers)
+        try:
+            self.transport.writeToChild(0, _line([number, name, arguments]))
+        except KeyError:
+            # Twisted's way to say that the pipe is closed.
+            return fail(LabError("The lab's engine has ended."))
         answer: Deferred[Any] = Deferred(lambda _: self._forget(number))
         self._waiting[number] = answer
-        self.transport.writeToChild(0, _line([number, name, arguments]))
         return answer
 
     def _forget(self, number: int) -> None:

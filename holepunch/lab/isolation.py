@@ -112,7 +112,14 @@ class NetworkNamespace:
             finally:
                 _call("setns", home.fd, _NEW_NET)
         finally:
-            os.close(home.fd)
+            home.close()
+
+    @classmethod
+    def heldBy(cls, process: int, fd: int) -> NetworkNamespace:
+        """
+        One of which another process has a descriptor.
+        """
+        return cls(os.open(f"/proc/{process}/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC))
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -127,12 +134,18 @@ class NetworkNamespace:
             finally:
                 _call("setns", home.fd, _NEW_NET)
         finally:
-            os.close(home.fd)
+            home.close()
+
+    def close(self) -> None:
+        """
+        Let go of it.
+        """
+        os.close(self.fd)
 
     @property
     def inode(self) -> int:
         """
-        What tells it from the other namespaces of this machine.
+        What tells it from the other namespaces of this machine, as long as it lives.
         """
         return os.fstat(self.fd).st_ino
 
@@ -151,28 +164,28 @@ class NetworkNamespace:
                     raise
 
 
-def inhabitants(inodes: Iterable[int]) -> list[int]:
+def inhabitants(namespaces: Iterable[NetworkNamespace]) -> list[int]:
     """
     The ids of the processes that are in one of these network namespaces, this one excepted.
     """
-    wanted = set(inodes)
+    inodes = {namespace.inode for namespace in namespaces}
     found = []
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
             # A process that has ended meanwhile, or is none of ours.
             with contextlib.suppress(OSError):
-                if os.stat(f"/proc/{name}/ns/net").st_ino in wanted:
+                if os.stat(f"/proc/{name}/ns/net").st_ino in inodes:
                     found.append(int(name))
     return found
 
 
-def killInhabitants(inodes: Iterable[int]) -> None:
+def killInhabitants(namespaces: Iterable[NetworkNamespace]) -> None:
     """
     Kill whatever still runs in these network namespaces, and what that starts meanwhile.
     """
-    wanted = set(inodes)
+    ours = tuple(namespaces)
     for _ in range(_MOST_ROUNDS):
-        found = inhabitants(wanted)
+        found = inhabitants(ours)
         if not found:
             return
         for process in found:

@@ -17,12 +17,22 @@ import attrs
 from pyroute2 import NFCTSocket
 from twisted.internet.interfaces import IReactorFDSet
 
+from holepunch.address import TransportAddress
 from holepunch.errors import LabError
 from holepunch.lab.isolation import NetworkNamespace
-from holepunch.lab.links import Interface, setAddresses
+from holepunch.lab.links import Interface
 from holepunch.lab.station import Station
 from holepunch.lab.topology import NATSpec
-from holepunch.nat import Drop, Forward, Packet, PortAllocation, Side, Unsolicited
+from holepunch.nat import (
+    Drop,
+    Forward,
+    MappingView,
+    Packet,
+    PortAllocation,
+    Protocol,
+    Side,
+    Unsolicited,
+)
 
 _RULES = """
 table ip holepunch {{
@@ -147,14 +157,48 @@ class KernelNAT:
         """
         Take other external addresses.
         """
-        self._outside.interface = attrs.evolve(
-            self._outside.interface, addresses=tuple(externalHosts)
-        )
-        setAddresses(self.namespace, self._outside.interface)
+        interface = attrs.evolve(self._outside.interface, addresses=tuple(externalHosts))
+        self._outside.readdress(interface)
         self.flush()
+
+    def mappings(self, now: float) -> tuple[MappingView, ...]:
+        """
+        The connections that are translated at the moment, one by one.
+        """
+        with self.namespace.entered(), NFCTSocket() as connections:
+            views = [_view(connection, now) for connection in connections.dump()]
+        return tuple(view for view in views if view.internal.host != view.external.host)
 
     def counters(self) -> dict[str, Any]:
         """
         What its two interfaces carried.
         """
-        return {"inside": dict(self._inside.counters), "outside": dict(self._outside.counters)}
+        return {"inside": self._inside.counters(), "outside": self._outside.counters()}
+
+
+def _view(connection: Any, now: float) -> MappingView:
+    """
+    An entry of the kernel's table: where a flow goes, and to where the answers are to come.
+    """
+    number, internal, remote = _tuple(connection.get_attr("CTA_TUPLE_ORIG"))
+    _, _, external = _tuple(connection.get_attr("CTA_TUPLE_REPLY"))
+    return MappingView(
+        protocol=Protocol(number),
+        internal=internal,
+        external=external,
+        remotes=(remote,),
+        expiresAt=now + connection.get_attr("CTA_TIMEOUT"),
+    )
+
+
+def _tuple(plain: Any) -> tuple[int, TransportAddress, TransportAddress]:
+    hosts, ports = plain.get_attr("CTA_TUPLE_IP"), plain.get_attr("CTA_TUPLE_PROTO")
+    return (
+        ports.get_attr("CTA_PROTO_NUM"),
+        *(
+            TransportAddress(
+                hosts.get_attr(f"CTA_IP_V4_{end}"), ports.get_attr(f"CTA_PROTO_{end}_PORT")
+            )
+            for end in ("SRC", "DST")
+        ),
+    )

@@ -12,13 +12,17 @@ its neighbour's. So a wire needs no address resolution, and a LAN no switch that
 from __future__ import annotations
 
 import array
+import contextlib
 import fcntl
 import socket
 import struct
+from collections.abc import Iterator
 
 import attrs
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
+from holepunch.errors import LabError
 from holepunch.lab.frames import HOST_MAC, WIRE_MAC
 from holepunch.lab.isolation import NetworkNamespace
 
@@ -49,6 +53,20 @@ class Interface:
     gateway: str | None = None
 
 
+@contextlib.contextmanager
+def _routes() -> Iterator[IPRoute]:
+    """
+    Interfaces and routes of the namespace that this process is in now.
+
+    @raise LabError: The kernel refused something.
+    """
+    try:
+        with IPRoute() as routes:
+            yield routes
+    except NetlinkError as error:
+        raise LabError(f"The kernel refuses to set up an interface: {error}") from error
+
+
 def furnish(namespace: NetworkNamespace) -> None:
     """
     Make a new namespace habitable: a loopback interface, every port for everybody, no IPv6 chatter.
@@ -57,7 +75,7 @@ def furnish(namespace: NetworkNamespace) -> None:
     namespace.setting("ipv4.ip_unprivileged_port_start", 0, isOptional=True)
     namespace.setting("ipv4.conf.all.rp_filter", 0, isOptional=True)
     namespace.setting("ipv4.conf.default.rp_filter", 0, isOptional=True)
-    with namespace.entered(), IPRoute() as routes:
+    with namespace.entered(), _routes() as routes:
         routes.link("set", index=_LOOPBACK, flags=_UP, change=_UP)
 
 
@@ -65,11 +83,11 @@ def layLink(far: NetworkNamespace, interface: Interface, near: str) -> None:
     """
     Make a pair of interfaces: C{near} here, the other in the namespace C{far}.
     """
-    with IPRoute() as routes:
+    with _routes() as routes:
         peer = {"ifname": interface.name, "address": _text(HOST_MAC), "net_ns_fd": far.fd}
         routes.link("add", kind="veth", ifname=near, address=_text(WIRE_MAC), peer=peer)
         routes.link("set", index=socket.if_nametoindex(near), flags=_UP, change=_UP)
-    with far.entered(), IPRoute() as routes:
+    with far.entered(), _routes() as routes:
         index = socket.if_nametoindex(interface.name)
         routes.link("set", index=index, flags=_UP | _NO_ARP, change=_UP | _NO_ARP)
         _assign(routes, index, interface)
@@ -79,7 +97,7 @@ def setAddresses(far: NetworkNamespace, interface: Interface) -> None:
     """
     Give an interface that is there these addresses and this way out, in place of all others.
     """
-    with far.entered(), IPRoute() as routes:
+    with far.entered(), _routes() as routes:
         index = socket.if_nametoindex(interface.name)
         # The routes go with the addresses.
         routes.flush_addr(index=index)

@@ -18,6 +18,7 @@ machine. All of it works without privileges where the system allows user namespa
 from __future__ import annotations
 
 import array
+import itertools
 import json
 import os
 import socket
@@ -36,8 +37,14 @@ from twisted.internet.interfaces import (
 from twisted.internet.utils import getProcessOutputAndValue
 
 from holepunch.errors import LabError
-from holepunch.lab.enginelink import ENGINE_COMMAND, EngineLink, EngineOptions, importPaths
-from holepunch.lab.isolation import killInhabitants
+from holepunch.lab.enginelink import (
+    ENGINE_COMMAND,
+    TOKEN_LENGTH,
+    EngineLink,
+    EngineOptions,
+    engineEnvironment,
+)
+from holepunch.lab.isolation import NetworkNamespace, killInhabitants
 from holepunch.lab.jsonform import fromPlain, toPlain
 from holepunch.lab.topology import HostSpec, LinkSpec, Topology
 from holepunch.nat import MappingView, Protocol
@@ -67,7 +74,7 @@ def available(isRootless: bool | None = None) -> str | None:
     probe = subprocess.run(
         [sys.executable, *ENGINE_COMMAND],
         input=EngineOptions(topology=topology, isRootless=isRootless).line,
-        env=importPaths(),
+        env=engineEnvironment(),
         capture_output=True,
     )
     said = json.loads(probe.stdout.partition(b"\n")[0] or b"{}")
@@ -110,9 +117,11 @@ class NamespaceLab:
         )
         self._link: EngineLink | None = None
         self._sockets: socket.socket | None = None
+        self._tokens = itertools.count()
         self._descriptors: dict[str, int] = {}
-        self._inodes: list[int] = []
         self._hasUser = False
+        # Held, so that nobody else's namespace gets the same inode before we have cleared up.
+        self._held: list[NetworkNamespace] = []
 
     @property
     def pid(self) -> int:
@@ -139,20 +148,21 @@ class NamespaceLab:
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._sockets = ours
+        if self._link is not None:
+            raise LabError("The lab is running already.")
+        self._sockets, theirs = socket.socketpair()
         link = self._link = EngineLink()
         with theirs:
             link.start(self._reactor, self._options, theirs.fileno())
         try:
-            described = await link.whenReady
+            ready = await link.whenReady
+            self._descriptors = ready["descriptors"]
+            self._hasUser = ready["hasUser"]
+            for fd in self._descriptors.values():
+                self._held.append(NetworkNamespace.heldBy(link.pid, fd))
         except BaseException:
-            link.close()
-            ours.close()
+            await self._stop()
             raise
-        self._descriptors = described["descriptors"]
-        self._inodes = described["inodes"]
-        self._hasUser = described["hasUser"]
 
     def stop(self) -> Deferred[None]:
         """
@@ -170,7 +180,10 @@ class NamespaceLab:
         if patience.active():
             patience.cancel()
         # The engine did that, unless it was killed itself.
-        killInhabitants(self._inodes)
+        killInhabitants(self._held)
+        for namespace in self._held:
+            namespace.close()
+        self._held.clear()
         if self._sockets is not None:
             self._sockets.close()
 
@@ -239,10 +252,16 @@ class NamespaceLab:
         return Deferred.fromCoroutine(self._makeSocket(host, kind))
 
     async def _makeSocket(self, host: str, kind: socket.SocketKind) -> socket.socket:
-        await self._engine.request("makeSocket", host, int(kind))
+        token = next(self._tokens)
+        await self._engine.request("makeSocket", host, int(kind), token)
         assert self._sockets is not None
-        _, rights, _, _ = self._sockets.recvmsg(1, socket.CMSG_SPACE(4))
-        return socket.socket(fileno=array.array("i", rights[0][2])[0])
+        while True:
+            tag, rights, _, _ = self._sockets.recvmsg(TOKEN_LENGTH, socket.CMSG_SPACE(4))
+            made = socket.socket(fileno=array.array("i", rights[0][2])[0])
+            if int.from_bytes(tag, "big") == token:
+                return made
+            # Nobody waits for this one any more.
+            made.close()
 
     # --- the network while it runs --------------------------------------------------------------
 
@@ -287,9 +306,22 @@ class NamespaceLab:
         """
         return self._engine.request("unblock", host)
 
+    def blockNAT(self, name: str, protocol: Protocol) -> Deferred[None]:
+        """
+        Let a model NAT drop a whole protocol.
+        """
+        return self._engine.request("blockNAT", name, protocol)
+
+    def unblockNAT(self, name: str, protocol: Protocol) -> Deferred[None]:
+        """
+        Let it pass again.
+        """
+        return self._engine.request("unblockNAT", name, protocol)
+
     def mappings(self, name: str) -> Deferred[tuple[MappingView, ...]]:
         """
-        What a model NAT has mapped.
+        What a NAT has mapped, with moments of C{time.monotonic}; the kernel tells every connection
+        apart.
         """
         return self._engine.request("mappings", name).addCallback(
             lambda plain: tuple(fromPlain(MappingView, each) for each in plain)

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorFDSet
 
 from holepunch.lab.frames import Ignored, decodeFrame, encodeFrame
 from holepunch.lab.isolation import NetworkNamespace
-from holepunch.lab.links import Interface, disableOffload, layLink
+from holepunch.lab.links import Interface, disableOffload, layLink, setAddresses
 from holepunch.lab.wire import Wire
 from holepunch.nat import Packet, Protocol
 
@@ -47,8 +47,8 @@ class Station:
     @param near: The name of the wire's near end.
     @param send: Called with each packet that the namespace sends.
     @param keepTime: Called before and after a run of frames.
+    @ivar interface: What its far end is.
     @ivar blocks: What is stopped.
-    @ivar counters: How many frames were C{received}, C{delivered}, C{blocked}, or ignored and why.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Station:
         self.namespace = namespace
         self.interface = interface
         self.blocks: tuple[Block, ...] = ()
-        self.counters: Counter[str] = Counter()
+        self._counters: Counter[str] = Counter()
         self._send = send
         layLink(namespace, interface, near)
         self._wire = Wire(reactor, near, self._received, keepTime, useOffload)
@@ -72,12 +72,26 @@ class Station:
         if not self._hasOffload:
             disableOffload(namespace, interface.name)
 
+    def readdress(self, interface: Interface) -> None:
+        """
+        Give the interface other addresses and another way out.
+        """
+        self.interface = interface
+        setAddresses(self.namespace, interface)
+
+    def counters(self) -> dict[str, int]:
+        """
+        How many frames were received, delivered, blocked, lost, or ignored and why.
+        """
+        self._counters["overflowed"] += self._wire.overflowed()
+        return dict(self._counters)
+
     def _received(self, frame: bytes) -> None:
         packet = decodeFrame(frame, self._hasOffload)
         if isinstance(packet, Ignored):
-            self.counters[packet.value] += 1
+            self._counters[packet.value] += 1
             return
-        self.counters["received"] += 1
+        self._counters["received"] += 1
         if self.blocks and self._isBlocked(packet, packet.destination.host):
             return
         self._send(packet)
@@ -89,10 +103,10 @@ class Station:
         if self.blocks and self._isBlocked(packet, packet.source.host):
             return
         taken = self._wire.write(encodeFrame(packet, self._hasOffload))
-        self.counters["delivered" if taken else "not taken by the kernel"] += 1
+        self._counters["delivered" if taken else "not taken by the kernel"] += 1
 
     def _isBlocked(self, packet: Packet, remote: str) -> bool:
         if any(block.matches(packet, remote) for block in self.blocks):
-            self.counters["blocked"] += 1
+            self._counters["blocked"] += 1
             return True
         return False

@@ -8,9 +8,9 @@ Driven by: the reactor, when frames can be read; the engine, to write them.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
@@ -21,6 +21,7 @@ _log = Logger()
 
 # linux/if_packet.h, linux/if_ether.h, asm-generic/socket.h; Python names none of them.
 _SOL_PACKET = 263
+_PACKET_STATISTICS = 6
 _PACKET_VNET_HDR = 15
 _PACKET_QDISC_BYPASS = 20
 _PACKET_IGNORE_OUTGOING = 23
@@ -103,11 +104,26 @@ class Wire:
         Frames can be read.
         """
         self._keepTime()
-        receive = self._socket.recv
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(_FRAMES_A_TURN):
-                self._received(receive(_LONGEST_FRAME))
+        for _ in range(_FRAMES_A_TURN):
+            try:
+                frame = self._socket.recv(_LONGEST_FRAME)
+            except OSError:
+                # Nothing more to read; or the interface went down, which is told once.
+                break
+            try:
+                self._received(frame)
+            except Exception:
+                # The reactor would cut the wire.
+                _log.failure("frame from {near} failed", near=self._near)
         self._keepTime()
+
+    def overflowed(self) -> int:
+        """
+        How many frames the kernel threw away since the last call, because we read too slowly.
+        """
+        statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        _, dropped = struct.unpack("=II", statistics)
+        return int(dropped)
 
     def fileno(self) -> int:
         """

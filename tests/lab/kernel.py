@@ -8,7 +8,6 @@ Driven by: the tests of the namespace back end.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -126,14 +125,6 @@ def isRunning(process: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def environment() -> dict[str, str]:
-    """
-    An environment for interpreters that import what this one does.
-    """
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return {**os.environ, "PYTHONPATH": root}
 
 
 class LabTestCase(TestCase):

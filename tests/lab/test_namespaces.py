@@ -4,31 +4,49 @@ Tests for L{holepunch.lab.namespaces}: the life of a lab, and programs in it.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import signal
 import socket
 import subprocess
 import sys
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from holepunch.errors import LabError
-from holepunch.lab.isolation import inhabitants
+from holepunch.errors import BadTopology, LabError
+from holepunch.lab.enginelink import engineEnvironment
 from holepunch.lab.namespaces import NamespaceLab, available
 from holepunch.lab.topology import Topology
 
 from .kernel import (
     SERVER,
     LabTestCase,
-    environment,
     isRunning,
     reactor,
     readable,
     received,
     until,
 )
+
+
+def holders(inode: int) -> list[str]:
+    """
+    Whatever keeps a network namespace alive: processes inside, and open descriptors.
+    """
+    found = []
+    for path in glob.iglob("/proc/[0-9]*/ns/net"):
+        with contextlib.suppress(OSError):
+            if os.stat(path).st_ino == inode:
+                found.append(path)
+    for path in glob.iglob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(path) == f"net:[{inode}]":
+                found.append(path)
+    return found
+
 
 #: Take all privileges from root but the one to map its own user, which others have anyway.
 WITHOUT_PRIVILEGES = (
@@ -99,7 +117,7 @@ class AvailabilityTests(LabTestCase):
         script = "from holepunch.lab.namespaces import available; print(available(True))"
         command = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
         command += [sys.executable, "-c", script]
-        said = subprocess.check_output(command, env=environment(), text=True)
+        said = subprocess.check_output(command, env=engineEnvironment(), text=True)
         self.assertIn("does not allow network namespaces without privileges", said)
 
     async def test_withoutPrivileges(self) -> None:
@@ -109,7 +127,7 @@ class AvailabilityTests(LabTestCase):
         said = Deferred[bytes]()
         collector = _Collector(said)
         command = [*WITHOUT_PRIVILEGES, sys.executable, "-c", USER]
-        reactor.spawnProcess(collector, command[0], command, env=environment())
+        reactor.spawnProcess(collector, command[0], command, env=engineEnvironment())
         output = await said
         self.assertEqual(output.decode().splitlines(), ["alice 31.1.0.1", "bob 31.2.0.1"])
 
@@ -222,6 +240,10 @@ class EndTests(LabTestCase):
         os.kill(self.lab.pid, signal.SIGSTOP)
         request = self.lab.unblock("alice")
         os.kill(self.lab.pid, signal.SIGKILL)
+        for _ in range(2):
+            with self.assertRaises(LabError):
+                await request
+            request = self.lab.unblock("alice")
         with self.assertRaises(LabError):
             await request
         await self.lab.stop()
@@ -232,16 +254,28 @@ class EndTests(LabTestCase):
         After C{kill -9} of the program that built the lab, processes and namespaces are gone.
         """
         owner = subprocess.Popen(
-            [sys.executable, "-c", OWNER], env=environment(), stdout=subprocess.PIPE
+            [sys.executable, "-c", OWNER], env=engineEnvironment(), stdout=subprocess.PIPE
         )
         assert owner.stdout is not None
         self.addCleanup(owner.stdout.close)
         engine, sleeper, inode = map(int, owner.stdout.readline().split())
-        self.assertIn(sleeper, inhabitants([inode]))
+        self.assertEqual(os.stat(f"/proc/{sleeper}/ns/net").st_ino, inode)
         owner.kill()
         owner.wait()
         await until(lambda: not isRunning(engine) and not isRunning(sleeper))
-        self.assertEqual(inhabitants([inode]), [])
+        await until(lambda: not holders(inode))
+
+    async def test_cancelledStart(self) -> None:
+        """
+        A start that is cancelled leaves no engine.
+        """
+        lab = NamespaceLab(reactor, Topology.parse("none/none"))
+        starting = lab.start()
+        engine = lab.pid
+        starting.cancel()
+        with self.assertRaises(CancelledError):
+            await starting
+        self.assertFalse(isRunning(engine))
 
     async def test_cannotBuild(self) -> None:
         """
@@ -279,3 +313,16 @@ class SocketTests(LabTestCase):
         await self.start("none/none")
         with self.assertRaises(LabError):
             await self.lab.makeSocket("carol", socket.SOCK_DGRAM)
+        self.assertRaises(BadTopology, self.lab.command, "carol", ["true"])
+
+    async def test_cancelled(self) -> None:
+        """
+        A socket that nobody waits for any more is not taken for the next one.
+        """
+        await self.start("none/none")
+        request = self.lab.makeSocket("alice", socket.SOCK_DGRAM)
+        request.addErrback(lambda failure: failure.trap(CancelledError))
+        request.cancel()
+        with await self.lab.makeSocket("bob") as sock:
+            self.assertEqual(sock.type, socket.SOCK_STREAM)
+            sock.bind(("31.2.0.10", 80))

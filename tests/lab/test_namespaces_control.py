@@ -85,6 +85,32 @@ class NATTests(LabTestCase):
                 await request
         await self.mapped("alice", 4000)
 
+    async def test_kernelMappings(self) -> None:
+        """
+        What the kernel has mapped can be read.
+        """
+        await self.start("kernel/none")
+        await self.mapped("alice", 4000)
+        (view,) = await self.lab.mappings("nat-alice")
+        self.assertEqual(
+            (view.protocol, view.internal, view.external, view.remotes),
+            (Protocol.UDP, TransportAddress("192.168.1.10", 4000), MAPPED, (SERVER,)),
+        )
+
+    async def test_block(self) -> None:
+        """
+        A model NAT that blocks a protocol lets nothing of it through.
+        """
+        await self.start("full-cone/none")
+        await self.lab.blockNAT("nat-alice", Protocol.UDP)
+        server = await self.bound("rendezvous", local=SERVER)
+        client = await self.bound("alice")
+        client.sendto(b"hello", (SERVER.host, SERVER.port))
+        self.assertFalse(await self.hears(server))
+        await self.lab.unblockNAT("nat-alice", Protocol.UDP)
+        client.sendto(b"hello", (SERVER.host, SERVER.port))
+        self.assertTrue(await self.hears(server))
+
 
 class HostTests(LabTestCase):
     """
