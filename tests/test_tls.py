@@ -114,6 +114,18 @@ def certificateFor(
     return trusted, combined
 
 
+def trust(test: SynchronousTestCase, authority: Path) -> None:
+    """
+    Let this machine's OpenSSL trust an authority, for one test.
+    """
+    before = os.environ.get("SSL_CERT_FILE")
+    os.environ["SSL_CERT_FILE"] = str(authority)
+    if before is None:
+        test.addCleanup(os.environ.pop, "SSL_CERT_FILE")
+    else:
+        test.addCleanup(os.environ.__setitem__, "SSL_CERT_FILE", before)
+
+
 class TLSTestCase(SynchronousTestCase):
     """
     Connects two ends in memory.
@@ -242,14 +254,9 @@ class CertificateTests(TLSTestCase):
         ]
         self.names = names
 
-    def trust(self, isExpired: bool = False) -> Path:
+    def certified(self, isExpired: bool = False) -> Path:
         trusted, combined = certificateFor(self.names, self.directory, isExpired)
-        before = os.environ.get("SSL_CERT_FILE")
-        os.environ["SSL_CERT_FILE"] = str(trusted)
-        if before is None:
-            self.addCleanup(os.environ.pop, "SSL_CERT_FILE")
-        else:
-            self.addCleanup(os.environ.__setitem__, "SSL_CERT_FILE", before)
+        trust(self, trusted)
         return combined
 
     def test_believed(self) -> None:
@@ -257,7 +264,7 @@ class CertificateTests(TLSTestCase):
         A certificate that an authority signed for the name or address is believed; it proves no
         peer ID, while the client does.
         """
-        server = CertifiedTLS(self.trust())
+        server = CertifiedTLS(self.certified())
         for host in ("rendezvous.example", "192.0.2.1"):
             client, service, _ = self.connect(NamedServiceTLS(ALICE, host), server)
             self.assertTrue(client.isSecured)
@@ -273,7 +280,7 @@ class CertificateTests(TLSTestCase):
         """
         A certificate for another name or address is not believed.
         """
-        server = CertifiedTLS(self.trust())
+        server = CertifiedTLS(self.certified())
         for host in ("other.example", "192.0.2.2", "2001:db8::1"):
             self.assertDisbelieved(host, server)
 
@@ -288,7 +295,7 @@ class CertificateTests(TLSTestCase):
         """
         A certificate whose time is up is not believed.
         """
-        self.assertDisbelieved("rendezvous.example", CertifiedTLS(self.trust(isExpired=True)))
+        self.assertDisbelieved("rendezvous.example", CertifiedTLS(self.certified(isExpired=True)))
 
     def test_identity(self) -> None:
         """
@@ -301,7 +308,7 @@ class CertificateTests(TLSTestCase):
         """
         Who expects an identity does not believe an ordinary certificate instead.
         """
-        server = CertifiedTLS(self.trust())
+        server = CertifiedTLS(self.certified())
         client, _, _ = self.connect(IdentityTLS(ALICE, BOB.peerID), server)
         client.lost[0].trap(WrongPeer)
 
