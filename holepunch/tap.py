@@ -187,6 +187,8 @@ def _read(path: str) -> Arguments:
         arguments.parseOptions(words)
     except usage.UsageError as error:
         raise usage.UsageError(f"{path}: {error}") from None
+    if arguments["config"] is not None:
+        raise usage.UsageError(f"{path}: a configuration file names no other one")
     return arguments
 
 

@@ -54,7 +54,9 @@ class CoturnTests(TestCase):
         Run one of coturn's programs against the primary listener.
         """
         arguments = [*options, "-p", str(self.ports[0]), PRIMARY]
-        running: Deferred[tuple[bytes, bytes, int]] = getProcessOutputAndValue(f"/usr/bin/{program}", arguments)
+        running: Deferred[tuple[bytes, bytes, int]] = getProcessOutputAndValue(
+            f"/usr/bin/{program}", arguments
+        )
         out, err, _ = await running
         return (out + err).decode("utf-8", "replace").splitlines()
 
