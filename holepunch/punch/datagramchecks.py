@@ -19,7 +19,6 @@ from holepunch.punch.checklist import CheckList
 from holepunch.punch.checks import (
     ROLE_CONFLICT,
     Authenticator,
-    BuiltCheck,
     ReceivedCheck,
 )
 from holepunch.punch.config import SessionConfig
@@ -32,9 +31,9 @@ from holepunch.punch.pair import CandidatePair, PairState
 from holepunch.punch.priority import reflexivePriority
 from holepunch.punch.role import Role
 from holepunch.punch.roleconflicts import RoleConflicts
+from holepunch.punch.sentchecks import SentCheck, SentChecks
 from holepunch.stun import (
     AttributeType,
-    ClientTransaction,
     MessageClass,
     ReceivedMessage,
     decode,
@@ -43,28 +42,6 @@ from holepunch.stun import (
 _MINIMAL_RTO = 0.25
 _MAXIMAL_RTO = 0.5
 _EARLY_LIMIT = 16
-
-# How often a check leaves before its pair counts as failed: 0, 1, 3, 7 RTOs, over at 11. The
-# nominating check says more than any other, and is given longer.
-_CHECK_COUNT = 4
-_NOMINATING_COUNT = 7
-_FINAL_FACTOR = 4
-
-
-@attrs.define(eq=False)
-class _SentCheck:
-    """
-    @ivar isSuperseded: It is not sent again, because a newer one of its pair was (RFC 8445 section
-        7.3.1.4); its answer still counts.
-    @ivar isConsent: It asks for consent: nothing follows from a missing answer but time.
-    """
-
-    pair: CandidatePair
-    built: BuiltCheck
-    transaction: ClientTransaction
-    isConsent: bool = False
-    isProbe: bool = False
-    isSuperseded: bool = False
 
 
 @attrs.frozen
@@ -103,7 +80,7 @@ class DatagramChecks:
         self._journal = journal
         self._conflicts = RoleConflicts(role, checkList, journal)
         self._pacer = Pacer(config.checkPacing, config.checkBurst)
-        self._sent: dict[bytes, _SentCheck] = {}
+        self._sent = SentChecks()
         self._triggered: deque[CandidatePair] = deque()
         self._early: list[_EarlyCheck] = []
         self._isSearching = True
@@ -139,8 +116,11 @@ class DatagramChecks:
         """
         Send what is due: retransmissions, triggered checks, first checks.
         """
-        for sent in list(self._sent.values()):
-            self._continue(sent, now)
+        for sent, data in self._sent.due(now):
+            if data is None:
+                self._failed(sent, Fate.UNANSWERED, now)
+            else:
+                self._journal.add(SendDatagram(sent.pair.base, sent.pair.remote.address, data))
         if self._authenticator.remote is None:
             return
         if self._isSearching:
@@ -155,9 +135,7 @@ class DatagramChecks:
         """
         When L{advance} has something to do.
         """
-        times = [
-            at for sent in self._sent.values() if (at := sent.transaction.nextTimeout()) is not None
-        ]
+        times = [self._sent.nextTimeout()]
         if self._authenticator.remote is not None:
             if self._isSearching:
                 times += [
@@ -167,7 +145,7 @@ class DatagramChecks:
                 ]
             if self._peekDue() is not None:
                 times.append(self._pacer.readyAt())
-        return min(times, default=None)
+        return min((at for at in times if at is not None), default=None)
 
     def contenders(self) -> list[Contender]:
         """
@@ -191,6 +169,7 @@ class DatagramChecks:
         """
         pair.isNominated = True
         self.unconfirmed = pair
+        self.isNominationFailed = False
         self._journal.tracePair(now, EventKind.NOMINATED, pair)
         self._send(pair, now, isNominating=True)
 
@@ -198,13 +177,13 @@ class DatagramChecks:
         """
         Send a consent check on the selected pair (RFC 7675 section 5.1): it is never repeated.
         """
-        self._send(pair, now, isConsent=True)
+        self._sendConsent(pair, now, False)
 
     def probe(self, pair: CandidatePair, now: float) -> None:
         """
         Send a check on the selected pair, and tell when its answer comes.
         """
-        self._send(pair, now, isConsent=True).isProbe = True
+        self._sendConsent(pair, now, True)
 
     def stopSearching(self, selected: CandidatePair | None) -> None:
         """
@@ -214,9 +193,7 @@ class DatagramChecks:
         """
         self._isSearching = False
         self._triggered.clear()
-        for transactionId, sent in list(self._sent.items()):
-            if sent.pair is not selected or not sent.built.isNominating:
-                del self._sent[transactionId]
+        self._sent.forgetOthers(selected)
 
     def stop(self) -> None:
         """
@@ -279,9 +256,7 @@ class DatagramChecks:
 
     def _trigger(self, pair: CandidatePair) -> None:
         pair.repeat()
-        for sent in self._sent.values():
-            if sent.pair is pair:
-                sent.isSuperseded = True
+        self._sent.supersede(pair)
         if pair not in self._triggered:
             self._triggered.append(pair)
 
@@ -294,13 +269,12 @@ class DatagramChecks:
         message: ReceivedMessage,
         now: float,
     ) -> None:
-        sent = self._sent.get(message.transactionId)
-        if sent is None or not sent.transaction.matches(message):
-            return
         if not self._authenticator.isAuthenticResponse(message):
             return
+        sent = self._sent.take(message)
+        if sent is None:
+            return
         pair = sent.pair
-        del self._sent[message.transactionId]
         if remote != pair.remote.address or local != pair.base:
             # RFC 8445 section 7.2.5.2.1: the path must be the same both ways.
             self._failed(sent, Fate.ASYMMETRIC, now)
@@ -322,7 +296,7 @@ class DatagramChecks:
             return
         self._succeeded(sent, mapped, now)
 
-    def _succeeded(self, sent: _SentCheck, mapped: TransportAddress, now: float) -> None:
+    def _succeeded(self, sent: SentCheck, mapped: TransportAddress, now: float) -> None:
         pair = sent.pair
         if not pair.hasSucceeded:
             self._journal.tracePair(now, EventKind.CHECK_ANSWERED, pair, f"mapped to {mapped}")
@@ -334,14 +308,12 @@ class DatagramChecks:
         if pair.mapped is None or pair.mapped.address != mapped:
             priority = reflexivePriority(pair.local, self._config.preferredTransport)
             self._checkList.learnMapped(pair, mapped, priority)
-        for transactionId, other in list(self._sent.items()):
-            if other.pair is pair and not other.built.isNominating:
-                del self._sent[transactionId]
+        self._sent.forget(pair)
         if sent.built.isNominating:
             self.confirmed = pair
             self.unconfirmed = None
 
-    def _failed(self, sent: _SentCheck, fate: Fate, now: float) -> None:
+    def _failed(self, sent: SentCheck, fate: Fate, now: float) -> None:
         pair = sent.pair
         if sent.isConsent:
             return
@@ -352,19 +324,6 @@ class DatagramChecks:
         pair.fail(fate, now + self._config.retryDelay)
 
     # --- sending ----------------------------------------------------------------------------
-
-    def _continue(self, sent: _SentCheck, now: float) -> None:
-        transaction = sent.transaction
-        at = transaction.nextTimeout()
-        if at is None or at > now:
-            return
-        data = None if sent.isSuperseded else transaction.handleTimeout(now)
-        if data is not None:
-            self._journal.add(SendDatagram(sent.pair.base, sent.pair.remote.address, data))
-            return
-        del self._sent[sent.built.transactionId]
-        if not sent.isSuperseded:
-            self._failed(sent, Fate.UNANSWERED, now)
 
     def _peekDue(self) -> CandidatePair | None:
         while self._triggered:
@@ -383,33 +342,18 @@ class DatagramChecks:
             self._triggered.popleft()
         return pair
 
-    def _send(
-        self,
-        pair: CandidatePair,
-        now: float,
-        isNominating: bool = False,
-        isConsent: bool = False,
-    ) -> _SentCheck:
+    def _send(self, pair: CandidatePair, now: float, isNominating: bool = False) -> None:
         built = self._authenticator.build(pair.local, isNominating)
-        if isConsent:
-            transaction = ClientTransaction(
-                built.data, now, self._config.keepaliveInterval, requestCount=1, finalFactor=1
-            )
-        else:
-            transaction = ClientTransaction(
-                built.data,
-                now,
-                self._retransmissionTimeout(),
-                _NOMINATING_COUNT if isNominating else _CHECK_COUNT,
-                _FINAL_FACTOR,
-            )
-            pair.start(now)
-            detail = "nominating" if isNominating else ""
-            self._journal.tracePair(now, EventKind.CHECK_SENT, pair, detail)
-        sent = _SentCheck(pair, built, transaction, isConsent)
-        self._sent[built.transactionId] = sent
+        pair.start(now)
+        self._sent.add(pair, built, self._retransmissionTimeout(), now)
+        detail = "nominating" if isNominating else ""
+        self._journal.tracePair(now, EventKind.CHECK_SENT, pair, detail)
         self._journal.add(SendDatagram(pair.base, pair.remote.address, built.data))
-        return sent
+
+    def _sendConsent(self, pair: CandidatePair, now: float, isProbe: bool) -> None:
+        built = self._authenticator.build(pair.local)
+        self._sent.addConsent(pair, built, self._config.keepaliveInterval, now, isProbe)
+        self._journal.add(SendDatagram(pair.base, pair.remote.address, built.data))
 
     def _retransmissionTimeout(self) -> float:
         # RFC 8445 section 14.3: Ta times the pairs that wait or are in progress.

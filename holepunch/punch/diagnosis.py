@@ -17,13 +17,20 @@ from holepunch.punch.pair import CandidatePair
 
 _RELAY = "allow a relay, or use a network whose NAT keeps its ports"
 
+_NOTHING = (
+    "Nothing came through: both NATs seem to choose ports for each destination, or a firewall"
+    " blocks the traffic; " + _RELAY + "."
+)
+
+# The first line with a fate that some pair had: over UDP before TCP, the telling ones first.
 _ADVICE: tuple[tuple[frozenset[Fate], str], ...] = (
     (
         frozenset({Fate.SELECTED, Fate.VALID}),
         "A pair worked, but the two sides could not agree on it in time: try again.",
     ),
+    (frozenset({Fate.UNANSWERED}), _NOTHING),
     (
-        frozenset({Fate.UNPROVEN, Fate.CLOSED_EARLY, Fate.STRANGER}),
+        frozenset({Fate.UNPROVEN, Fate.CLOSED_EARLY, Fate.STRANGER, Fate.REJECTED}),
         "Something accepted the connection but is not the peer, such as a firewall that answers for"
         " others: try UDP, or " + _RELAY + ".",
     ),
@@ -32,11 +39,7 @@ _ADVICE: tuple[tuple[frozenset[Fate], str], ...] = (
         "Connections are refused on the way: a NAT or firewall answers with resets; try UDP, or"
         " allow a relay.",
     ),
-    (
-        frozenset({Fate.UNANSWERED, Fate.CONNECT_TIMED_OUT, Fate.IN_PROGRESS}),
-        "Nothing came through: both NATs seem to choose ports for each destination, or a firewall"
-        " blocks the traffic; " + _RELAY + ".",
-    ),
+    (frozenset({Fate.CONNECT_TIMED_OUT, Fate.IN_PROGRESS}), _NOTHING),
     (
         frozenset({Fate.UNREACHABLE}),
         "There is no route to any address of the peer: check this machine's network.",

@@ -49,6 +49,7 @@ class Election:
         """
         What both sides agreed on, if they have.
         """
+        self.wakeAt = None
         if self._streams.selected is not None:
             return self._streams.selected
         if self._role.isControlling:

@@ -218,7 +218,9 @@ class StreamChecks:
         if message.error is not None and message.error.code == ROLE_CONFLICT:
             self._conflicts.refused(built, now)
             if not built.isNominating:
-                self._sendCheck(connection, now)
+                # Behind a nominating check nothing may follow but the stream.
+                if connection.state is ConnectionState.OPEN:
+                    self._sendCheck(connection, now)
                 return
         mapped = message.get(AttributeType.XOR_MAPPED_ADDRESS)
         if message.messageClass is MessageClass.ERROR or mapped is None:

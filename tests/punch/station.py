@@ -67,6 +67,7 @@ class Station:
     host: str
     port: int = 5000
     isStrict: bool = True
+    preferred: Transport = Transport.TCP
     session: PunchSession = attrs.field(init=False)
     tcp: MiniTCP = attrs.field(init=False)
     effects: list[Effect] = attrs.field(factory=list)
@@ -125,7 +126,11 @@ class Station:
         """
         found = []
         for transport in sorted(transports, key=lambda transport: transport.value):
-            found.append(gatheredCandidate(CandidateType.HOST, transport, self.base))
+            found.append(
+                gatheredCandidate(
+                    CandidateType.HOST, transport, self.base, preferredTransport=self.preferred
+                )
+            )
             mapped = self.mapped.get(transport)
             if mapped is not None and mapped != self.base:
                 found.append(
@@ -361,7 +366,10 @@ def run(wire: Wire, isDone: Callable[[], bool], limit: float = 60.0) -> None:
     Let time go by until C{isDone}, or for C{limit} seconds.
     """
     end = wire.now + limit
+    steps = 0
     while not isDone():
+        steps += 1
+        assert steps < 200_000, "a session never comes to rest"
         at = wire.nextAt()
         if at is None or at > end:
             wire.now = end

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import attrs
 
 from holepunch.address import TransportAddress
-from holepunch.nat import Forward, NATBehaviour, NATDevice, Packet, Side
+from holepunch.nat import Forward, NATBehaviour, NATDevice, Packet, Protocol, Side, TCPFlag
 
 
 @attrs.define(eq=False)
@@ -39,7 +39,7 @@ class Wire:
     The clock and the routing; the same seed gives the same run.
 
     @ivar latency: One way between two networks, in seconds; inside one it is a hundredth of that.
-    @ivar loss: The share of packets that the public network loses.
+    @ivar loss: The share of datagrams and of SYNs that the public network loses.
     @ivar jitter: Up to how much longer a packet may take, as a share of the latency.
     """
 
@@ -116,7 +116,8 @@ class Wire:
                 self._cross(network.parent, effect.packet)
 
     def _cross(self, network: Network, packet: Packet) -> None:
-        if self.loss and self.random.random() < self.loss:
+        isFragile = packet.protocol is Protocol.UDP or TCPFlag.SYN in packet.flags
+        if isFragile and self.random.random() < self.loss:
             return
         delay = self.latency * (1 + self.jitter * self.random.random())
         self.callLater(delay, lambda: self._route(network, packet))
