@@ -6,71 +6,72 @@ Run `python examples/chat.py RENDEZVOUS listen NAME` on one machine and
 """
 
 import sys
+from typing import Any
 
-from twisted.internet import protocol, stdio, task
+from twisted.internet import stdio, task
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
 
 from holepunch import Identity, Peer
+from holepunch.peer import SecureStream
 
 
 class Keyboard(LineOnlyReceiver):
-    """
-    Sends what is typed.
-    """
-
     delimiter = b"\n"
 
-    def __init__(self, chat):
+    def __init__(self, chat: "Chat") -> None:
         self.chat = chat
 
-    def lineReceived(self, line):
+    def lineReceived(self, line: bytes) -> None:
         self.chat.sendLine(line)
 
-    def connectionLost(self, reason=None):
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.chat.transport.loseConnection()
 
 
 class Chat(LineOnlyReceiver):
-    """
-    Shows what the other side says.
-    """
+    transport: SecureStream
 
-    def connectionMade(self):
+    def __init__(self) -> None:
+        self.ended: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
         print(f"connected to {self.transport.getPeer().peerID.short}", flush=True)
         self.keyboard = stdio.StandardIO(Keyboard(self))
 
-    def lineReceived(self, line):
+    def lineReceived(self, line: bytes) -> None:
         print(f"> {line.decode('utf-8', 'replace')}", flush=True)
 
-    def connectionLost(self, reason):
-        print("the other side has left", flush=True)
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        print("the chat is over", flush=True)
         self.keyboard.loseConnection()
-        self.factory.ended.callback(None)
+        self.ended.callback(None)
 
 
-class ChatFactory(protocol.Factory):
-    """
-    Makes the one chat.
-    """
+class OneChat(Factory):
+    noisy = False
 
-    protocol = Chat
+    def __init__(self) -> None:
+        self.chat = Chat()
+        self.waiting = [self.chat]
 
-    def __init__(self):
-        self.ended = Deferred()
+    def buildProtocol(self, addr: Any) -> Chat | None:
+        return self.waiting.pop() if self.waiting else None  # others are turned away
 
 
-async def main(reactor, rendezvous, what, name):
-    factory = ChatFactory()
+async def main(reactor: Any, rendezvous: str, what: str, name: str) -> None:
+    factory = OneChat()
     peer = Peer(reactor, Identity.generate(), rendezvous, name=name if what == "listen" else None)
     if what == "listen":
         await peer.listenEndpoint().listen(factory)
         print(f"{name} waits", flush=True)
     else:
         await peer.connectEndpoint(name).connect(factory)
-    await factory.ended
+    await factory.chat.ended
     await peer.stopService()
 
 
 if __name__ == "__main__":
-    task.react(lambda reactor, *args: Deferred.fromCoroutine(main(reactor, *args)), sys.argv[1:])
+    task.react(main, sys.argv[1:])

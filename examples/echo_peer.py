@@ -6,37 +6,46 @@ Run `python examples/echo_peer.py RENDEZVOUS NAME` on one machine, and on anothe
 """
 
 import sys
+from typing import Any
 
 from twisted.internet import protocol, task
 from twisted.internet.defer import Deferred
 
 from holepunch import Identity, Peer
+from holepunch.peer import SecureStream
 
 
 class Echo(protocol.Protocol):
     """
-    Sends back what it gets; closes when the other side has closed.
+    Sends back what it gets; when the other side has closed, so does this one.
     """
 
-    def connectionMade(self):
-        peer = self.transport.getPeer()
-        self.factory.count += 1
-        print(f"connection {self.factory.count}: {peer.peerID.short} at {peer.host}:{peer.port}")
+    transport: SecureStream
 
-    def dataReceived(self, data):
+    def connectionMade(self) -> None:
+        # Read no faster than the other side takes its echo.
+        self.transport.registerProducer(self.transport, True)
+
+    def dataReceived(self, data: bytes) -> None:
         self.transport.write(data)
 
 
 class EchoFactory(protocol.Factory):
     """
-    Counts the connections.
+    Counts the connections, and tells who is there: the address also has the proven peer ID.
     """
 
-    protocol = Echo
+    noisy = False
     count = 0
 
+    def buildProtocol(self, addr: Any) -> Echo:
+        self.count += 1
+        who = f"{addr.peerID.short} at {addr.host}:{addr.port}"
+        print(f"connection {self.count}: {who}", flush=True)
+        return Echo()
 
-async def main(reactor, rendezvous, name):
+
+async def main(reactor: Any, rendezvous: str, name: str) -> None:
     peer = Peer(reactor, Identity.generate(), rendezvous, name=name)
     reactor.addSystemEventTrigger("before", "shutdown", peer.stopService)
     await peer.listenEndpoint().listen(EchoFactory())
@@ -45,4 +54,4 @@ async def main(reactor, rendezvous, name):
 
 
 if __name__ == "__main__":
-    task.react(lambda reactor, *args: Deferred.fromCoroutine(main(reactor, *args)), sys.argv[1:])
+    task.react(main, sys.argv[1:])
