@@ -51,6 +51,7 @@ class SimulatedHost:
     One machine of the simulated internet.
 
     @ivar name: Its name in the topology.
+    @ivar addresses: The IP addresses of its interface.
     @ivar reactor: What its programs run on.
     """
 
@@ -59,16 +60,9 @@ class SimulatedHost:
     def __init__(self, internet: SimulatedInternet, spec: HostSpec, seed: str) -> None:
         self.name = spec.name
         self._internet = internet
-        self._addresses = spec.addresses
+        self.addresses = spec.addresses
         self._random = Random(seed)
         self.boot()
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """
-        The IP addresses of its interface.
-        """
-        return self._addresses
 
     def boot(self) -> None:
         """
@@ -78,7 +72,7 @@ class SimulatedHost:
         fabric = self._internet.fabric
         kernel = SimulatedKernel(
             self._internet.clock,
-            self._addresses,
+            self.addresses,
             lambda packet: fabric.send(self.name, packet),
             self._random,
         )
@@ -101,7 +95,7 @@ class SimulatedHost:
         @param behind: The name of a NAT, or L{None}: the public core.
         """
         self._internet.fabric.moveHost(self.name, addresses, behind)
-        self._addresses = self.reactor.kernel.hosts = addresses
+        self.addresses = self.reactor.kernel.hosts = addresses
 
 
 class SimulatedInternet:

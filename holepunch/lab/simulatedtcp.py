@@ -22,9 +22,8 @@ from holepunch.lab.tcpstate import TCPEvent, TCPState, nextState
 from holepunch.nat.packet import Packet, Protocol, TCPFlag
 
 # Operations on plain numbers are many times faster than on enum flags.
-_FIN, _SYN, _RST, _ACK = (
-    int(flag) for flag in (TCPFlag.FIN, TCPFlag.SYN, TCPFlag.RST, TCPFlag.ACK)
-)
+_FIN, _SYN, _RST = int(TCPFlag.FIN), int(TCPFlag.SYN), int(TCPFlag.RST)
+_PSH, _ACK = int(TCPFlag.PSH), int(TCPFlag.ACK)
 _FLAGS = [TCPFlag(number) for number in range(32)]
 
 _SYN_REPEATS = 6
@@ -131,7 +130,7 @@ class TCPConnection:
         @return: How many bytes of it were taken.
         @raise OSError: The connection is not one to write to.
         """
-        self.raiseError()
+        self._raiseError()
         if self._isWriteShut or self.state not in _SENDING:
             raise OSError(errno.EPIPE, "the connection is closed for writing")
         count = self._sender.write(data)
@@ -152,18 +151,10 @@ class TCPConnection:
             data = receiver.read(size)
             self._acknowledgeSoon()
             return data
-        self.raiseError()
+        self._raiseError()
         if receiver.isFinished or self.state is TCPState.CLOSED:
             return b""
         raise BlockingIOError(errno.EWOULDBLOCK, "nothing to read")
-
-    def raiseError(self) -> None:
-        """
-        Tell the program of an error, once.
-        """
-        if self.error:
-            number, self.error = self.error, 0
-            raise OSError(number, "the connection failed")
 
     def shutDownWriting(self) -> None:
         """
@@ -202,6 +193,11 @@ class TCPConnection:
         Forget the connection without a word, as a crash does.
         """
         self._end()
+
+    def _raiseError(self) -> None:
+        if self.error:
+            number, self.error = self.error, 0
+            raise OSError(number, "the connection failed")
 
     # --- what the network does --------------------------------------------------------------------
 
@@ -313,7 +309,7 @@ class TCPConnection:
         if segment.isFIN:
             flags |= _FIN
         if segment.data:
-            flags |= int(TCPFlag.PSH)
+            flags |= _PSH
         self._send(flags, segment.sequence, segment.data)
 
     def _acknowledge(self) -> None:

@@ -1,7 +1,7 @@
 """
-What a network of the lab looks like: hosts, NATs and links, as pure values.
+What a network of the lab looks like, as a pure value.
 
-Owns: the values, their validation, the text form of L{Topology.parse}, and the usual scenarios.
+Owns: how its parts fit together, the text form of L{Topology.parse}, and the usual scenarios.
 Knows nothing of: packets, clocks, or which back end will build the network.
 Driven by: tests, C{holepunch lab}; read by L{holepunch.lab.fabric} and both back ends.
 
@@ -15,128 +15,19 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from functools import lru_cache
 
 import attrs
 
-from holepunch.address import TransportAddress, isPrivateHost, isUsableHost
-from holepunch.errors import BadAddress, BadTopology
+from holepunch.address import isPrivateHost, isUsableHost
+from holepunch.errors import BadTopology
+from holepunch.lab.part import DEFAULT_LINK, HostSpec, LinkSpec, NATSpec
 from holepunch.nat.behaviour import NAMED_BEHAVIOURS, NATBehaviour
+
+__all__ = ["HostSpec", "LinkSpec", "NATSpec", "Topology"]
 
 
 def _list(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
-
-
-def _checkShare(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise BadTopology(f"{attribute.name} is a share from 0 to 1, not {value}")
-
-
-def _checkSeconds(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0.0 <= value < 3600.0:
-        raise BadTopology(f"{attribute.name} is a number of seconds from 0 to 3600, not {value}")
-
-
-def _checkName(instance: object, attribute: object, value: str) -> None:
-    if not value or not all(part.isalnum() for part in value.split("-")):
-        raise BadTopology(f"{value!r} is no name: use letters, digits and single dashes")
-
-
-def _normalHosts(hosts: tuple[str, ...] | list[str] | str) -> tuple[str, ...]:
-    if isinstance(hosts, str):
-        hosts = (hosts,)
-    try:
-        return tuple(TransportAddress(host, 0).host for host in hosts)
-    except BadAddress as error:
-        raise BadTopology(str(error)) from None
-
-
-@lru_cache
-def _parseSubnet(text: str) -> ipaddress.IPv4Network:
-    try:
-        return ipaddress.IPv4Network(text)
-    except ValueError as error:
-        raise BadTopology(f"{text!r} is no IPv4 subnet: {error}") from None
-
-
-def _normalSubnet(text: str) -> str:
-    return str(_parseSubnet(text))
-
-
-@attrs.frozen(kw_only=True)
-class LinkSpec:
-    """
-    How one link treats the packets of either direction.
-
-    @ivar latency: One way, in seconds.
-    @ivar jitter: Up to so many seconds more, at random; packets stay in order.
-    @ivar loss: The share of packets that vanish.
-    @ivar reorder: The share of packets that are held back, so that later ones overtake them.
-    @ivar duplicate: The share of packets that arrive twice.
-    """
-
-    latency: float = attrs.field(default=0.005, validator=_checkSeconds)
-    jitter: float = attrs.field(default=0.0, validator=_checkSeconds)
-    loss: float = attrs.field(default=0.0, validator=_checkShare)
-    reorder: float = attrs.field(default=0.0, validator=_checkShare)
-    duplicate: float = attrs.field(default=0.0, validator=_checkShare)
-
-
-_LINK = LinkSpec()
-
-
-@attrs.frozen(kw_only=True)
-class HostSpec:
-    """
-    One machine with a network interface.
-
-    @ivar addresses: The IP addresses of its interface; one string for a single address.
-    @ivar behind: The name of the NAT whose inside network it is in; L{None}: the public core.
-    @ivar link: What joins it to that network.
-    """
-
-    name: str = attrs.field(validator=_checkName)
-    addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
-    behind: str | None = None
-    link: LinkSpec = _LINK
-
-
-@attrs.frozen(kw_only=True)
-class NATSpec:
-    """
-    One NAT and the network inside it.
-
-    @ivar behaviour: What it does to packets.
-    @ivar addresses: Its external IP addresses; one string for a single address.
-    @ivar inside: The subnet inside, such as C{192.168.1.0/24}.
-    @ivar behind: The name of the NAT that it is behind itself; L{None}: the public core.
-    @ivar link: What joins its outside to that network.
-    @ivar isKernel: In the namespace back end, let the kernel's own masquerade do the work; the
-        simulated back end follows C{behaviour}.
-    """
-
-    name: str = attrs.field(validator=_checkName)
-    behaviour: NATBehaviour
-    addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
-    inside: str = attrs.field(converter=_normalSubnet)
-    behind: str | None = None
-    link: LinkSpec = _LINK
-    isKernel: bool = False
-
-    @property
-    def subnet(self) -> ipaddress.IPv4Network:
-        """
-        C{inside}, parsed.
-        """
-        return _parseSubnet(self.inside)
-
-    @property
-    def gateway(self) -> str:
-        """
-        The NAT's own address in the network inside: the first one.
-        """
-        return str(self.subnet.network_address + 1)
 
 
 @attrs.frozen
@@ -203,7 +94,7 @@ class Topology:
         cls,
         alice: NATBehaviour | None,
         bob: NATBehaviour | None,
-        link: LinkSpec = _LINK,
+        link: LinkSpec = DEFAULT_LINK,
     ) -> Topology:
         """
         Each peer behind its own NAT, or public where the behaviour is L{None}.
@@ -217,14 +108,14 @@ class Topology:
         )
 
     @classmethod
-    def onePublic(cls, behaviour: NATBehaviour, link: LinkSpec = _LINK) -> Topology:
+    def onePublic(cls, behaviour: NATBehaviour, link: LinkSpec = DEFAULT_LINK) -> Topology:
         """
         Alice behind a NAT, bob public: the case for a reverse connection.
         """
         return cls.twoNATs(behaviour, None, link)
 
     @classmethod
-    def sameNAT(cls, behaviour: NATBehaviour | None, link: LinkSpec = _LINK) -> Topology:
+    def sameNAT(cls, behaviour: NATBehaviour | None, link: LinkSpec = DEFAULT_LINK) -> Topology:
         """
         Both peers on one LAN behind one NAT, C{nat}; L{None} leaves both public.
         """
@@ -245,7 +136,7 @@ class Topology:
         alice: NATBehaviour | None,
         bob: NATBehaviour | None,
         carrier: NATBehaviour,
-        link: LinkSpec = _LINK,
+        link: LinkSpec = DEFAULT_LINK,
     ) -> Topology:
         """
         Each peer behind its own NAT, and both of those behind a carrier's NAT, C{carrier}.
@@ -268,7 +159,9 @@ class Topology:
         )
 
     @classmethod
-    def sameSubnet(cls, alice: NATBehaviour, bob: NATBehaviour, link: LinkSpec = _LINK) -> Topology:
+    def sameSubnet(
+        cls, alice: NATBehaviour, bob: NATBehaviour, link: LinkSpec = DEFAULT_LINK
+    ) -> Topology:
         """
         Two homes with the same private subnet, and strangers at the other peer's private address.
 
@@ -291,7 +184,7 @@ class Topology:
         )
 
     @classmethod
-    def parse(cls, text: str, link: LinkSpec = _LINK) -> Topology:
+    def parse(cls, text: str, link: LinkSpec = DEFAULT_LINK) -> Topology:
         """
         Build the network that a short text names.
 

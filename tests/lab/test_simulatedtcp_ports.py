@@ -162,14 +162,16 @@ class SimultaneousOpenTests(TCPTestCase):
         """
         When both give up while their SYNs are under way, the listeners end up with nothing.
         """
-        attempts = self.both(skew=0.001)
-        self.internet.advance(0.001)
-        for each in attempts:
-            each.cancel()
-            self.failureResultOf(each, ConnectingCancelledError)
-        self.internet.advance(600.0)
-        self.assertEqual([factory.built for factory in self.factories], [[], []])
-        self.assertEqual(self.internet.clock.getDelayedCalls(), [])
+        for seed in range(10):
+            self.build("none/none", seed=seed)
+            attempts = self.both(skew=0.001)
+            self.internet.advance(0.001)
+            for each in attempts:
+                each.cancel()
+                self.failureResultOf(each, ConnectingCancelledError)
+            self.internet.advance(600.0)
+            self.assertEqual([factory.built for factory in self.factories], [[], []])
+            self.assertEqual(self.internet.clock.getDelayedCalls(), [])
 
     def test_punching(self) -> None:
         """

@@ -1,0 +1,129 @@
+"""
+The parts of a topology: hosts, NATs and links, as pure values.
+
+Owns: the values, and what each of them can check for itself.
+Knows nothing of: how the parts fit together.
+Driven by: L{holepunch.lab.topology}.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+import attrs
+
+from holepunch.address import TransportAddress
+from holepunch.errors import BadAddress, BadTopology
+from holepunch.nat.behaviour import NATBehaviour
+
+
+def _checkShare(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise BadTopology(f"{attribute.name} is a share from 0 to 1, not {value}")
+
+
+def _checkSeconds(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 <= value < 3600.0:
+        raise BadTopology(f"{attribute.name} is a number of seconds from 0 to 3600, not {value}")
+
+
+def _checkName(instance: object, attribute: object, value: str) -> None:
+    if not value or not all(part.isalnum() for part in value.split("-")):
+        raise BadTopology(f"{value!r} is no name: use letters, digits and single dashes")
+
+
+def _normalHosts(hosts: tuple[str, ...] | list[str] | str) -> tuple[str, ...]:
+    if isinstance(hosts, str):
+        hosts = (hosts,)
+    try:
+        return tuple(TransportAddress(host, 0).host for host in hosts)
+    except BadAddress as error:
+        raise BadTopology(str(error)) from None
+
+
+@lru_cache
+def _parseSubnet(text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise BadTopology(f"{text!r} is no IPv4 subnet: {error}") from None
+
+
+def _normalSubnet(text: str) -> str:
+    return str(_parseSubnet(text))
+
+
+@attrs.frozen(kw_only=True)
+class LinkSpec:
+    """
+    How one link treats the packets of either direction.
+
+    @ivar latency: One way, in seconds.
+    @ivar jitter: Up to so many seconds more, at random; packets stay in order.
+    @ivar loss: The share of packets that vanish.
+    @ivar reorder: The share of packets that are held back, so that later ones overtake them.
+    @ivar duplicate: The share of packets that arrive twice.
+    """
+
+    latency: float = attrs.field(default=0.005, validator=_checkSeconds)
+    jitter: float = attrs.field(default=0.0, validator=_checkSeconds)
+    loss: float = attrs.field(default=0.0, validator=_checkShare)
+    reorder: float = attrs.field(default=0.0, validator=_checkShare)
+    duplicate: float = attrs.field(default=0.0, validator=_checkShare)
+
+
+DEFAULT_LINK = LinkSpec()
+
+
+@attrs.frozen(kw_only=True)
+class HostSpec:
+    """
+    One machine with a network interface.
+
+    @ivar addresses: The IP addresses of its interface; one string for a single address.
+    @ivar behind: The name of the NAT whose inside network it is in; L{None}: the public core.
+    @ivar link: What joins it to that network.
+    """
+
+    name: str = attrs.field(validator=_checkName)
+    addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
+    behind: str | None = None
+    link: LinkSpec = DEFAULT_LINK
+
+
+@attrs.frozen(kw_only=True)
+class NATSpec:
+    """
+    One NAT and the network inside it.
+
+    @ivar behaviour: What it does to packets.
+    @ivar addresses: Its external IP addresses; one string for a single address.
+    @ivar inside: The subnet inside, such as C{192.168.1.0/24}.
+    @ivar behind: The name of the NAT that it is behind itself; L{None}: the public core.
+    @ivar link: What joins its outside to that network.
+    @ivar isKernel: In the namespace back end, let the kernel's own masquerade do the work; the
+        simulated back end follows C{behaviour}.
+    """
+
+    name: str = attrs.field(validator=_checkName)
+    behaviour: NATBehaviour
+    addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
+    inside: str = attrs.field(converter=_normalSubnet)
+    behind: str | None = None
+    link: LinkSpec = DEFAULT_LINK
+    isKernel: bool = False
+
+    @property
+    def subnet(self) -> ipaddress.IPv4Network:
+        """
+        C{inside}, parsed.
+        """
+        return _parseSubnet(self.inside)
+
+    @property
+    def gateway(self) -> str:
+        """
+        The NAT's own address in the network inside: the first one.
+        """
+        return str(self.subnet.network_address + 1)
