@@ -20,7 +20,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from twisted.internet.error import ReactorNotRunning
@@ -38,8 +38,8 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from holepunch.errors import HolepunchError
-from holepunch.lab.enginelink import SOCKETS_FD, TOKEN_LENGTH, EngineOptions
-from holepunch.lab.fabric import Fabric
+from holepunch.lab.enginelink import SOCKETS_FD, TOKEN_LENGTH, EngineOptions, PacketNews
+from holepunch.lab.fabric import Fabric, Fate
 from holepunch.lab.isolation import (
     NetworkNamespace,
     dieWithParent,
@@ -52,7 +52,7 @@ from holepunch.lab.links import Interface, furnish
 from holepunch.lab.station import Block, Station
 from holepunch.lab.timerclock import TimerClock
 from holepunch.lab.topology import LinkSpec, NATSpec
-from holepunch.nat import Protocol as IPProtocol
+from holepunch.nat import Packet, Protocol
 from holepunch.nat.device import NATDevice
 
 _LONGEST_LINE = 1 << 24
@@ -71,7 +71,11 @@ class Engine:
 
     The methods without an underscore are the requests that L{NamespaceLab} can make; their
     arguments and results are what JSON can hold.
+
+    @ivar say: Takes what L{NamespaceLab} is to be told unasked.
     """
+
+    say: Callable[[dict[str, Any]], None]
 
     def __init__(self, reactor: EngineReactor, options: EngineOptions) -> None:
         self._reactor = reactor
@@ -83,6 +87,7 @@ class Engine:
         self._stations: dict[str, Station] = {}
         self._kernelNATs: dict[str, KernelNAT] = {}
         self._wires = 0
+        self._isWatching = False
         for host in options.topology.hosts:
             self._addHost(host.name, self._interface(host.addresses, host.behind))
         for nat in options.topology.nats:
@@ -187,7 +192,7 @@ class Engine:
         """
         Stop packets between a host and its wire.
         """
-        kind = None if protocol is None else IPProtocol(protocol)
+        kind = None if protocol is None else Protocol(protocol)
         self._station(host).blocks += (Block(protocol=kind, remote=remote),)
 
     def unblock(self, host: str) -> None:
@@ -200,13 +205,13 @@ class Engine:
         """
         See L{NATDevice.block}.
         """
-        self._fabric.nat(name).block(IPProtocol(protocol))
+        self._fabric.nat(name).block(Protocol(protocol))
 
     def unblockNAT(self, name: str, protocol: int) -> None:
         """
         See L{NATDevice.unblock}.
         """
-        self._fabric.nat(name).unblock(IPProtocol(protocol))
+        self._fabric.nat(name).unblock(Protocol(protocol))
 
     def mappings(self, name: str) -> Any:
         """
@@ -224,6 +229,27 @@ class Engine:
         elif name in self._kernelNATs:
             wire = self._kernelNATs[name].counters()
         return {"link": toPlain(self._fabric.counters(name)), "wire": wire}
+
+    def watch(self) -> None:
+        """
+        Report from now on what becomes of every packet.
+        """
+        if not self._isWatching:
+            self._isWatching = True
+            self._fabric.addObserver(self._report)
+
+    def _report(self, now: float, place: str, packet: Packet, fate: Fate, reason: str) -> None:
+        news = PacketNews(
+            time=now,
+            place=place,
+            protocol=packet.protocol,
+            source=packet.source,
+            destination=packet.destination,
+            flags=packet.flags,
+            fate=fate,
+            reason=reason,
+        )
+        self.say({"news": toPlain(news)})
 
     def makeSocket(self, host: str, kind: int, token: int) -> None:
         """
@@ -254,6 +280,10 @@ class _Requests(LineOnlyReceiver):
     def __init__(self, reactor: IReactorCore, engine: Engine) -> None:
         self._reactor = reactor
         self._engine = engine
+        engine.say = self.say
+
+    def say(self, said: dict[str, Any]) -> None:
+        self.sendLine(json.dumps(said).encode())
 
     def lineReceived(self, line: bytes) -> None:
         number, name, arguments = json.loads(line)
@@ -264,7 +294,7 @@ class _Requests(LineOnlyReceiver):
         except Exception as error:
             _log.failure("request {name} failed", name=name)
             answer = {"error": f"{name}: {error!r}"}
-        self.sendLine(json.dumps({"request": number, **answer}).encode())
+        self.say({"request": number, **answer})
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         with contextlib.suppress(ReactorNotRunning):

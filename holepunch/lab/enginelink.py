@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -23,9 +24,12 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from holepunch.address import TransportAddress
 from holepunch.errors import LabError, NamespacesUnavailable
-from holepunch.lab.jsonform import toPlain
+from holepunch.lab.jsonform import fromPlain, toPlain
 from holepunch.lab.topology import Topology
+from holepunch.lab.transit import Fate
+from holepunch.nat import Protocol, TCPFlag
 
 _log = Logger()
 #: The arguments with which the interpreter becomes an engine.
@@ -63,6 +67,27 @@ class EngineOptions:
         return _line(toPlain(self))
 
 
+@attrs.frozen(kw_only=True)
+class PacketNews:
+    """
+    What became of a packet at one place on its way.
+
+    @ivar time: A moment of C{time.monotonic}.
+    @ivar place: The host or NAT, or its link.
+    @ivar flags: With TCP.
+    @ivar reason: The NAT's, where it dropped the packet.
+    """
+
+    time: float
+    place: str
+    protocol: Protocol
+    source: TransportAddress
+    destination: TransportAddress
+    flags: TCPFlag
+    fate: Fate
+    reason: str
+
+
 def _line(value: Any) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
@@ -82,6 +107,7 @@ class EngineLink(ProcessProtocol):
 
     @ivar whenReady: Fires with the engine's description of itself, or why there is none.
     @ivar whenEnded: Fires when the process has ended.
+    @ivar observers: Told of every packet, once the engine was asked to C{watch}.
     """
 
     transport: IProcessTransport
@@ -89,6 +115,7 @@ class EngineLink(ProcessProtocol):
     def __init__(self) -> None:
         self.whenReady: Deferred[dict[str, Any]] = Deferred(lambda _: self.kill())
         self.whenEnded: Deferred[None] = Deferred()
+        self.observers: list[Callable[[PacketNews], object]] = []
         self._numbers = itertools.count()
         self._waiting: dict[int, Deferred[Any]] = {}
         self._received = b""
@@ -163,7 +190,11 @@ class EngineLink(ProcessProtocol):
             self._lineReceived(json.loads(line))
 
     def _lineReceived(self, said: dict[str, Any]) -> None:
-        if "ready" in said:
+        if "news" in said:
+            news = fromPlain(PacketNews, said["news"])
+            for observer in self.observers:
+                observer(news)
+        elif "ready" in said:
             self.whenReady.callback(said["ready"])
         elif "failed" in said:
             self.whenReady.errback(_KINDS.get(said["kind"], LabError)(said["failed"]))

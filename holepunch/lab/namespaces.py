@@ -24,7 +24,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -42,6 +42,7 @@ from holepunch.lab.enginelink import (
     TOKEN_LENGTH,
     EngineLink,
     EngineOptions,
+    PacketNews,
     engineEnvironment,
 )
 from holepunch.lab.isolation import NetworkNamespace, killInhabitants
@@ -317,6 +318,13 @@ class NamespaceLab:
         Let it pass again.
         """
         return self._engine.request("unblockNAT", name, protocol)
+
+    def watch(self, observer: Callable[[PacketNews], object]) -> Deferred[None]:
+        """
+        Tell C{observer} from now on what becomes of every packet, at every place on its way.
+        """
+        self._engine.observers.append(observer)
+        return self._engine.request("watch")
 
     def mappings(self, name: str) -> Deferred[tuple[MappingView, ...]]:
         """

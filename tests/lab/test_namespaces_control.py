@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from holepunch.address import TransportAddress
 from holepunch.errors import LabError
+from holepunch.lab.enginelink import PacketNews
+from holepunch.lab.fabric import Fate
 from holepunch.lab.topology import LinkSpec
-from holepunch.nat import Protocol
+from holepunch.nat import DropReason, Protocol
 
-from .kernel import SERVER, LabTestCase, received
+from .kernel import SERVER, LabTestCase, received, until
 
 MAPPED = TransportAddress("31.1.0.1", 4000)
 
@@ -110,6 +112,36 @@ class NATTests(LabTestCase):
         await self.lab.unblockNAT("nat-alice", Protocol.UDP)
         client.sendto(b"hello", (SERVER.host, SERVER.port))
         self.assertTrue(await self.hears(server))
+
+
+class WatchTests(LabTestCase):
+    """
+    Seeing what happens.
+    """
+
+    async def test_watch(self) -> None:
+        """
+        Who watches the lab hears of every step of a packet, and why it was dropped.
+        """
+        await self.start("port-restricted/none")
+        seen: list[PacketNews] = []
+        await self.lab.watch(seen.append)
+        await self.mapped("alice", 4000)
+        bob = await self.bound("bob", local=5000)
+        bob.sendto(b"psst", (MAPPED.host, MAPPED.port))
+        await until(lambda: bool(seen) and seen[-1].fate is Fate.DROPPED)
+        self.assertEqual(
+            [(news.place, news.fate) for news in seen],
+            [
+                ("alice", Fate.SENT),
+                ("nat-alice", Fate.TRANSLATED),
+                ("rendezvous", Fate.DELIVERED),
+                ("bob", Fate.SENT),
+                ("nat-alice", Fate.DROPPED),
+            ],
+        )
+        self.assertEqual(seen[1].source, MAPPED)
+        self.assertEqual(seen[-1].reason, DropReason.FILTERED.value)
 
 
 class HostTests(LabTestCase):
