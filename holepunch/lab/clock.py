@@ -5,7 +5,7 @@ Owns: the pending calls, and running them one by one, each at its own time.
 Knows nothing of: networks.
 Driven by: L{holepunch.lab.simulated}; a test may advance it just as well.
 
-L{twisted.internet.task.Clock} jumps to the end of an advance and then runs all calls on the way,
+C{twisted.internet.task.Clock} jumps to the end of an advance and then runs all calls on the way,
 which so see a time that is not theirs, and whatever they schedule comes out late.
 """
 
@@ -29,7 +29,7 @@ _MANY_CANCELLED = 1000
 
 class SimulatedClock(Clock):
     """
-    A L{Clock} whose calls run in the order of their times, and each at its own time.
+    A C{Clock} whose calls run in the order of their times, and each at its own time.
 
     Calls for the same time run in the order in which they were made. With thousands of pending
     calls, making one costs no more than with ten.

@@ -71,7 +71,7 @@ class Fabric:
 
     def attach(self, host: str, deliver: Step | None) -> None:
         """
-        Hand the packets for C{host} to C{deliver} from now on; with L{None}, drop them.
+        Hand the packets for C{host} to C{deliver} from now on; with C{None}, drop them.
 
         @param host: The name of a host; or that of a NAT, for packets to its gateway address.
         """

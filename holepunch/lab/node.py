@@ -25,9 +25,9 @@ class Network:
     A switch: the core, or the network behind a NAT.
 
     @ivar members: Who has which address.
-    @ivar gateway: The NAT that leads outside; L{None} in the core.
+    @ivar gateway: The NAT that leads outside; C{None} in the core.
     @param complainer: The address that answers with an ICMP host unreachable where there is no way;
-        L{None}: such packets vanish.
+        C{None}: such packets vanish.
     """
 
     gateway: NATNode | None = None
@@ -134,7 +134,7 @@ class HostNode(Node):
     """
     The interface of a host.
 
-    @ivar deliver: Takes the packets; L{None} while the host is down.
+    @ivar deliver: Takes the packets; C{None} while the host is down.
     """
 
     deliver: Step | None = None
@@ -191,5 +191,3 @@ class NATNode(Node):
                 self.climb(packet)
             else:
                 self.inside.fromGateway(packet)
-
-    _passOn = passOn

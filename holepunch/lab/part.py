@@ -82,7 +82,7 @@ class HostSpec:
     One machine with a network interface.
 
     @ivar addresses: The IP addresses of its interface; one string for a single address.
-    @ivar behind: The name of the NAT whose inside network it is in; L{None}: the public core.
+    @ivar behind: The name of the NAT whose inside network it is in; C{None}: the public core.
     @ivar link: What joins it to that network.
     """
 
@@ -100,7 +100,7 @@ class NATSpec:
     @ivar behaviour: What it does to packets.
     @ivar addresses: Its external IP addresses; one string for a single address.
     @ivar inside: The subnet inside, such as C{192.168.1.0/24}.
-    @ivar behind: The name of the NAT that it is behind itself; L{None}: the public core.
+    @ivar behind: The name of the NAT that it is behind itself; C{None}: the public core.
     @ivar link: What joins its outside to that network.
     @ivar isKernel: In the namespace back end, let the kernel's own masquerade do the work; the
         simulated back end follows C{behaviour}.

@@ -23,7 +23,7 @@ def resetFor(packet: Packet) -> Packet | None:
     """
     The RST that answers a segment, such that its receiver believes it.
 
-    @return: L{None} for a RST: it is never answered.
+    @return: C{None} for a RST: it is never answered.
     """
     flags = packet.flags
     if flags & TCPFlag.RST:
@@ -49,8 +49,8 @@ def unreachableFor(
     """
     The ICMP error that answers a packet.
 
-    @param router: Who answers; L{None}: the host that the packet is for.
-    @return: L{None} for an ICMP message: it is never answered with an error.
+    @param router: Who answers; C{None}: the host that the packet is for.
+    @return: C{None} for an ICMP message: it is never answered with an error.
     """
     if packet.protocol is Protocol.ICMP:
         return None

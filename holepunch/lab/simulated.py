@@ -22,9 +22,9 @@ them, links are slow and lossy, and a minute passes in a millisecond::
 The same seed gives the same run, packet by packet. L{SimulatedInternet.fabric} lets you look at the
 packets (C{addObserver}), and change the network as it runs: C{setLink}, C{flushNAT}, C{rebindNAT}.
 
-TLS: a L{TLSMemoryBIOFactory<twisted.protocols.tls.TLSMemoryBIOFactory>} collects small writes with
-the I{global} reactor unless it is told otherwise. Give it, or C{wrapClientTLS}, C{clock=reactor}
-with the host's reactor. C{transport.startTLS} offers no such argument.
+TLS: a C{TLSMemoryBIOFactory} collects small writes with the I{global} reactor unless it is told
+otherwise. Give it, or C{wrapClientTLS} and C{wrapServerTLS}, the host's reactor: C{clock=reactor}.
+C{transport.startTLS} offers no such argument.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class SimulatedHost:
         """
         Take the host to another network, with other addresses; what it has open stays open.
 
-        @param behind: The name of a NAT, or L{None}: the public core.
+        @param behind: The name of a NAT, or C{None}: the public core.
         """
         self._internet.fabric.moveHost(self.name, addresses, behind)
         self.addresses = self.reactor.kernel.hosts = addresses

@@ -3,7 +3,7 @@ Name resolution in the simulated internet.
 
 Owns: the table of names.
 Knows nothing of: how an address is reached.
-Driven by: L{twisted.internet.endpoints.HostnameEndpoint} and C{connectTCP}, through the reactor.
+Driven by: C{HostnameEndpoint} and C{connectTCP}, through the reactor.
 """
 
 from __future__ import annotations

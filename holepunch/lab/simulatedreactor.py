@@ -67,7 +67,7 @@ class SimulatedReactor:
     has what applications use of it.
 
     @ivar kernel: The network stack of the host.
-    @ivar nameResolver: Resolves host names (L{IReactorPluggableNameResolver}).
+    @ivar nameResolver: Resolves host names (C{IReactorPluggableNameResolver}).
     """
 
     running = True

@@ -1,11 +1,11 @@
 """
-The sockets of a simulated host: as much of the interface of L{socket.socket} as Twisted uses.
+The sockets of a simulated host: as much of the interface of C{socket.socket} as Twisted uses.
 
 Owns: what a program can do with a socket, and with which C{errno} it fails.
 Knows nothing of: packets and other sockets, beyond what the kernel tells it.
 Driven by: Twisted's own transports, and L{holepunch.lab.simulatedkernel}.
 
-All sockets are non-blocking. The methods that have the names of L{socket.socket} behave like those.
+All sockets are non-blocking. The methods that have the names of C{socket.socket} behave like those.
 """
 
 from __future__ import annotations

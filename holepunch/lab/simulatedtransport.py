@@ -36,7 +36,7 @@ class SimulatedConnector(tcp.Connector):
 
 class SimulatedTCPPort(tcp.Port):
     """
-    A listening TCP port; what it accepts are L{tcp.Server} transports.
+    A listening TCP port; what it accepts are C{tcp.Server} transports.
     """
 
     reactor: Any

@@ -124,7 +124,7 @@ class TCPSender:
 
     def take(self, now: float) -> Segment | None:
         """
-        The next new segment, to be sent now; L{None} when the window is full or all is sent.
+        The next new segment, to be sent now; C{None} when the window is full or all is sent.
         """
         if self._end is not None:
             return None

@@ -6,7 +6,7 @@ Knows nothing of: packets, clocks, or which back end will build the network.
 Driven by: tests, C{holepunch lab}; read by L{holepunch.lab.fabric} and both back ends.
 
 One network is the I{core}, where every address is public. Every L{NATSpec} has one more network
-behind it. A host or a NAT is C{behind} a NAT, or in the core where C{behind} is L{None}; it reaches
+behind it. A host or a NAT is C{behind} a NAT, or in the core where C{behind} is C{None}; it reaches
 that network over its own link. A packet between two hosts so crosses the link of each of them, and
 that of each NAT on the way.
 """
@@ -97,7 +97,7 @@ class Topology:
         link: LinkSpec = DEFAULT_LINK,
     ) -> Topology:
         """
-        Each peer behind its own NAT, or public where the behaviour is L{None}.
+        Each peer behind its own NAT, or public where the behaviour is C{None}.
         """
         return cls(
             (_rendezvous(link), _alice(alice, link), _bob(bob, link)),
@@ -117,7 +117,7 @@ class Topology:
     @classmethod
     def sameNAT(cls, behaviour: NATBehaviour | None, link: LinkSpec = DEFAULT_LINK) -> Topology:
         """
-        Both peers on one LAN behind one NAT, C{nat}; L{None} leaves both public.
+        Both peers on one LAN behind one NAT, C{nat}; C{None} leaves both public.
         """
         if behaviour is None:
             return cls.twoNATs(None, None, link)
@@ -141,7 +141,7 @@ class Topology:
         """
         Each peer behind its own NAT, and both of those behind a carrier's NAT, C{carrier}.
 
-        Whether the two can meet is a question of the carrier's hairpin. L{None} puts the peer
+        Whether the two can meet is a question of the carrier's hairpin. C{None} puts the peer
         itself into the carrier's network.
         """
         inside = "carrier"
