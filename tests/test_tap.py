@@ -21,6 +21,7 @@ from holepunch.address import TransportAddress
 from holepunch.identity import Identity
 from holepunch.rendezvous import Limits, RendezvousService
 from holepunch.tap import Options, makeService
+from tests.rendezvous.network import bindingRequest
 from tests.test_plugin import ROOT
 from tests.test_tls import certificateFor
 
@@ -216,6 +217,12 @@ class TwistdTests(SynchronousTestCase):
                 break
         peerID = Identity.load(self.directory / "rendezvous.pem").peerID
         self.assertRegex("".join(lines), f"rendezvous service {peerID}@127.0.0.1:[0-9]+\n")
+        # Signals are taken once the reactor runs, which an answer to a STUN request shows.
+        port = int(lines[-1].rpartition("127.0.0.1:")[2].split(",")[0])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.settimeout(20.0)
+            probe.sendto(bindingRequest(), ("127.0.0.1", port))
+            probe.recv(2000)
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=30)
         # twistd ends itself once more by the signal that it was stopped by.

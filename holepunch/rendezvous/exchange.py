@@ -75,7 +75,7 @@ class Exchange:
         self.limits = limits if limits is not None else Limits()
         self.registry: IRegistry = registry if registry is not None else MemoryRegistry()
         self.switchboard = Switchboard(self.limits, randomBytes)
-        self.keepaliveInterval = keepaliveInterval
+        self.keepaliveInterval = float(keepaliveInterval)
         self.assist = tuple(assist)
         self.complaints = Complaints(clock)
         self.addresses = AddressCounts(self.limits.connectionsPerAddress)

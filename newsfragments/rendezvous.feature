@@ -1,0 +1,1 @@
+`twistd holepunch` runs a rendezvous service: peers register over TLS 1.3 by the key that is their identity, are introduced to each other at once, and learn their mapped addresses from STUN listeners over UDP and TCP.
