@@ -88,6 +88,12 @@ class TransactionTimedOut(HolepunchError):
     """
 
 
+class UnknownHost(HolepunchError):
+    """
+    No host has that name.
+    """
+
+
 # --- the rendezvous service ---------------------------------------------------------------------
 
 
@@ -244,6 +250,18 @@ class PeerClosed(HolepunchError):
 class LocalStreamFailed(HolepunchError):
     """
     Standard input or output cannot be used any more.
+    """
+
+
+class BadTrace(HolepunchError):
+    """
+    This file is not a trace, or cannot be used as one.
+    """
+
+
+class DemoFailed(HolepunchError):
+    """
+    The demonstration did not come to its end.
     """
 
 
