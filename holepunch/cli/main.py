@@ -1,0 +1,98 @@
+"""
+The program C{holepunch}: the group of its commands.
+
+Owns: the list of commands, and how a wrong command line is told to programs.
+Knows nothing of: the commands; each is imported when it is called, so that C{--help} and shell
+completion do not wait for Twisted.
+Driven by: the console script, and C{python -m holepunch}.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+import attrs
+import click
+
+from holepunch._version import __version__
+
+
+@attrs.frozen
+class _Home:
+    """
+    Where a command is.
+
+    @ivar help: Its line in the list of commands.
+    """
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS = {
+    "id": _Home("holepunch.cli.identity", "identity", "Print this peer's ID."),
+    "check": _Home("holepunch.cli.check", "check", "Find out which NAT this machine is behind."),
+    "listen": _Home("holepunch.cli.listen", "listen", "Wait for a peer to connect."),
+    "connect": _Home("holepunch.cli.connect", "connect", "Connect to a peer."),
+    "ping": _Home("holepunch.cli.ping", "ping", "Measure round trips to a peer."),
+}
+"""
+Every command, in the order of the list that C{--help} shows.
+"""
+
+
+class _JSONUsageError(click.ClickException):
+    """
+    A wrong command line, for a program that asked for JSON.
+    """
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(json.dumps({"event": "failed", "reason": self.message}), file=file, err=True)
+
+
+class LazyGroup(click.Group):
+    """
+    A group whose commands are imported when they are called.
+    """
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        home = COMMANDS.get(name)
+        if home is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(home.module), home.attribute)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, home.help) for name, home in COMMANDS.items()])
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.obj = "--json" in args
+        return super().parse_args(context, args)
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except click.UsageError as error:
+            if context.obj:
+                raise _JSONUsageError(error.format_message()) from None
+            raise
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="holepunch")
+def main() -> None:
+    """
+    Direct connections between programs behind NATs.
+
+    Two peers find each other through a rendezvous service; their data goes from one to the other
+    without a third machine in between.
+    """

@@ -1,0 +1,76 @@
+"""
+A peer for the length of one command.
+
+Owns: making the peer from the options, waiting until it is registered, stopping it.
+Knows nothing of: what the command uses the peer for.
+Driven by: C{holepunch listen}, C{connect} and C{ping}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from holepunch.cli.options import PeerOptions, loadIdentity
+from holepunch.cli.output import Output
+from holepunch.cli.trace import TraceWriter
+from holepunch.errors import RendezvousUnreachable
+from holepunch.peer import Peer
+from holepunch.peer.events import Disconnected, PeerEvent, Registered
+
+_T = TypeVar("_T")
+_REGISTRATION_TIMEOUT = 10.0
+
+
+async def withPeer(
+    reactor: Any,
+    options: PeerOptions,
+    output: Output,
+    use: Callable[[Peer], Awaitable[_T]],
+    *,
+    name: str | None = None,
+    makePeer: Callable[..., Peer] = Peer,
+) -> _T:
+    """
+    Register, let C{use} do its work, and close everything again.
+
+    @param makePeer: Makes the peer; takes what L{Peer} takes.
+    @raise RendezvousUnreachable: There was no registration within a reasonable time.
+    """
+    identity = loadIdentity(options.identity, output)
+    lastReason = ""
+    trace = None
+    if options.trace is not None:
+        trace = TraceWriter.create(options.trace, identity.peerID, name)
+
+    def observe(event: PeerEvent) -> None:
+        nonlocal lastReason
+        if isinstance(event, Disconnected):
+            lastReason = event.reason
+        if peer.running:
+            output.observe(event)
+        if trace is not None:
+            trace.observe(event)
+
+    def tooLate(result: object, seconds: float) -> Registered:
+        reason = lastReason or f"the rendezvous service {options.rendezvous} does not answer"
+        raise RendezvousUnreachable(f"{reason}: does it run, and is this its address?")
+
+    peer = makePeer(
+        reactor,
+        identity,
+        options.rendezvous,
+        name=name,
+        knownServices=options.knownServices,
+        observer=observe,
+    )
+    output.step(f"registering with {options.rendezvous}")
+    try:
+        peer.startService()
+        limit = min(options.timeout, _REGISTRATION_TIMEOUT)
+        await peer.whenRegistered().addTimeout(limit, reactor, tooLate)
+        return await use(peer)
+    finally:
+        await peer.stopService()
+        if trace is not None:
+            trace.close()

@@ -1,0 +1,1 @@
+The command line `holepunch`: `id`, `listen` and `connect` (a netcat through NATs, with `--echo` and `--exec`), `ping`, and `check`, which tells what NAT this machine is behind; each with `--json` for programs and `--trace` for reports.
