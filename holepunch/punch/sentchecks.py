@@ -122,8 +122,8 @@ class SentChecks:
             at = sent.transaction.nextTimeout()
             if at is None or at > now:
                 continue
-            data = None if sent.isSuperseded else sent.transaction.handleTimeout(now)
-            if data is None:
+            data = sent.transaction.handleTimeout(now)
+            if sent.transaction.isExpired:
                 del self._waiting[sent.built.transactionId]
             if not sent.isSuperseded:
                 found.append((sent, data))

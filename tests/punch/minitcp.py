@@ -165,9 +165,9 @@ class MiniTCP:
 
     def _receiveNew(self, packet: Packet) -> None:
         local, remote = packet.destination, packet.source
-        if not packet.flags & TCPFlag.SYN or packet.flags & TCPFlag.ACK:
+        if packet.flags & TCPFlag.RST:
             return
-        if local not in self.listening:
+        if packet.flags & TCPFlag.ACK or local not in self.listening:
             answer = Packet(
                 Protocol.TCP, local, remote, flags=TCPFlag.RST | TCPFlag.ACK, payload=b""
             )

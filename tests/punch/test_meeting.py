@@ -116,7 +116,7 @@ class Meeting:
         Let the sessions run until both have a path or none, and for a moment more.
         """
         run(self.wire, lambda: isSettled(self.alice, self.bob), limit)
-        run(self.wire, lambda: False, 1.0)
+        run(self.wire, lambda: False, 1.0 + 4 * self.wire.latency)
 
 
 def meet(
@@ -226,6 +226,16 @@ class MeetingTests(MeetingTestCase):
         selectedAt = meeting.alice.selections[0][0]
         self.assertNear(selectedAt - meeting.startedAt, 2 * meeting.wire.latency)
         self.assertNear(meeting.bob.selections[0][0] - selectedAt, meeting.wire.latency)
+
+    def test_longWay(self) -> None:
+        """
+        Where the round trip is longer than the time after which a check is sent again, the answers
+        to superseded checks still count.
+        """
+        for latency in (0.15, 0.3, 0.6):
+            meeting = meet("full-cone", "full-cone", UDP, wire=Wire(latency=latency))
+            self.assertMet(meeting)
+            self.assertNear(meeting.alice.selections[0][0] - meeting.startedAt, 2.02 * latency)
 
     def test_oneFlight(self) -> None:
         """
