@@ -70,6 +70,7 @@ class StreamConnection:
 
     @ivar pair: L{None} while an accepted connection from an unforeseen address proved nothing.
     @ivar isActive: This side connected; it sends the first check.
+    @ivar isPunch: This side connects only to open the hole (sequential flow).
     @ivar isProven: The other side has shown the credential here.
     @ivar isMuted: What arrives is of no interest any more, but closing would be too early.
     @ivar deadline: When the connection is given up; L{None} for never.
@@ -88,6 +89,7 @@ class StreamConnection:
     pair: CandidatePair | None = None
     state: ConnectionState = ConnectionState.CONNECTING
     rtt: float | None = None
+    isPunch: bool = False
     isProven: bool = False
     isMuted: bool = False
     sent: list[BuiltCheck] = attrs.field(factory=list)

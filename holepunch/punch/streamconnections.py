@@ -145,7 +145,7 @@ class StreamConnections:
         while self._pacer.readyAt() <= now and (due := self._nextDue()) is not None:
             self._pacer.take(now)
             self._open(due, now)
-        if self._isReadyDue and self._nextDue() is None and not self._isConnecting():
+        if self._isReadyDue and self._nextDue() is None and not self._isPunching():
             self._isReadyDue = False
             self._journal.add(SayReady())
             self._journal.trace(now, EventKind.READY_SENT, Transport.TCP)
@@ -223,13 +223,19 @@ class StreamConnections:
                 return pair
         return None
 
-    def _isConnecting(self) -> bool:
-        return any(live.state is ConnectionState.CONNECTING for live in self._live.values())
+    def _isPunching(self) -> bool:
+        return any(
+            live.isPunch and live.state is ConnectionState.CONNECTING
+            for live in self._live.values()
+        )
 
     def _open(self, pair: CandidatePair, now: float) -> None:
+        isPunch = self._flow.isPunch(pair)
         pair.start(now)
-        connection = self._new(pair.base, pair.remote.address, True, now, self._flow.attemptTime)
+        patience = self._config.punchTime if isPunch else self._flow.attemptTime
+        connection = self._new(pair.base, pair.remote.address, True, now, patience)
         connection.pair = pair
+        connection.isPunch = isPunch
         self._isReadyDue = self._flow.saysReady
         self._journal.add(OpenConnection(connection.id, connection.local, connection.remote))
         self.trace(now, EventKind.CONNECT_STARTED, connection)

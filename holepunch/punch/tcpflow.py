@@ -14,14 +14,16 @@ from holepunch.punch.config import SessionConfig, TCPFlow
 from holepunch.punch.fate import Fate
 from holepunch.punch.pair import CandidatePair
 
+_REFUSALS = (Fate.REFUSED, Fate.RESET)
+
 
 class ConnectFlow(Protocol):
     """
     One side's part in connecting.
 
     @ivar mayConnect: May pairs be connected now?
-    @ivar attemptTime: How long one attempt is kept.
-    @ivar saysReady: Does a round of attempts end with the word to the other side?
+    @ivar attemptTime: How long a connect that is no punch is kept under way.
+    @ivar saysReady: Is the other side told when our connects are on their way?
     @ivar isPatient: Can the other side's connect still come, when all of ours have failed?
     """
 
@@ -33,6 +35,11 @@ class ConnectFlow(Protocol):
     def remoteReady(self) -> None:
         """
         The other side said that it is ready.
+        """
+
+    def isPunch(self, pair: CandidatePair) -> bool:
+        """
+        Does the next connect of a pair only open the hole? "Ready" waits for the end of those.
         """
 
     def retryAt(self, pair: CandidatePair, fate: Fate, now: float) -> float | None:
@@ -64,6 +71,12 @@ class Simultaneous:
         Of no interest in this flow.
         """
 
+    def isPunch(self, pair: CandidatePair) -> bool:
+        """
+        Every connect is meant to succeed.
+        """
+        return False
+
     def retryAt(self, pair: CandidatePair, fate: Fate, now: float) -> float | None:
         """
         At once at first, then after the delay, until the tries are used up.
@@ -71,7 +84,7 @@ class Simultaneous:
         config = self._config
         if fate is Fate.STRANGER or pair.attempts >= config.connectTries:
             return None
-        if fate in (Fate.REFUSED, Fate.RESET) and pair.attempts <= config.quickRetries:
+        if fate in _REFUSALS and pair.attempts <= config.quickRetries:
             return now + config.checkPacing
         return now + config.retryDelay * (0.75 + config.randomBytes(1)[0] / 510)
 
@@ -91,31 +104,44 @@ class SequentialRequester(Simultaneous):
         self.mayConnect = True
 
 
-class SequentialResponder:
+class SequentialResponder(Simultaneous):
     """
-    The side that punches: its connects only open the hole, and then it says ready and listens.
+    The side that punches: its connects open the hole, then it says ready and listens.
 
     Should one succeed, the other side is reachable, and the connection is used like any other.
+
+    It goes by turns. First the connect that opened the hole is kept under way, and the other side's
+    SYN meets it: NATs that watch sequence numbers, such as the kernel's, let no SYN-ACK out whose
+    number differs from that of the SYN which made the mapping. Then, for systems without
+    simultaneous open, the connect is given up before the other side is told.
     """
 
-    mayConnect = True
     saysReady = True
     isPatient = True
 
     def __init__(self, config: SessionConfig) -> None:
-        self._config = config
-        self.attemptTime = config.punchTime
+        super().__init__(config)
+        self.attemptTime = 2 * config.retryDelay
 
-    def remoteReady(self) -> None:
+    def isPunch(self, pair: CandidatePair) -> bool:
         """
-        Of no interest to this side.
+        Every second time.
         """
+        return pair.attempts % 2 == 1
 
     def retryAt(self, pair: CandidatePair, fate: Fate, now: float) -> float | None:
         """
-        Punch again after the delay, for as long as the session lasts.
+        For as long as the session lasts: the second turn follows the first one at once.
+
+        An answer of RST may have closed the hole again: as in the simultaneous flow, the next SYN
+        is to be on its way when the other side's comes.
         """
-        return None if fate is Fate.STRANGER else now + self._config.retryDelay
+        if fate is Fate.STRANGER:
+            return None
+        if fate is Fate.CONNECT_TIMED_OUT and self.isPunch(pair):
+            return now
+        soon = super().retryAt(pair, fate, now) if fate in _REFUSALS else None
+        return soon if soon is not None else now + self._config.retryDelay
 
 
 def flowOf(config: SessionConfig) -> ConnectFlow:
