@@ -104,6 +104,9 @@ class NATBehaviour:
     @ivar tcpTransitoryTimeout: The same for TCP connections half open, closed or reset.
     @ivar dropsMappingOnReset: A TCP mapping is forgotten when the connection that made it is reset
         or has been closed by both sides, whatever else uses the mapping.
+    @ivar checksSequence: A SYN-ACK from inside is dropped unless it has the sequence number of the
+        last SYN from inside, as Linux's connection tracking does: who closes the socket that sent a
+        SYN cannot answer the peer's SYN from another one.
     @ivar maxMappings: Above this number of mappings, no more are made.
     @ivar maxMappingsPerHost: The same for one internal host.
     @ivar maxSessions: The same for pairs of an internal and a remote endpoint.
@@ -125,6 +128,7 @@ class NATBehaviour:
     tcpTransitoryTimeout: float = attrs.field(default=240.0, validator=_positive)
     refresh: Refresh = Refresh.OUTBOUND
     dropsMappingOnReset: bool = False
+    checksSequence: bool = False
     maxMappings: int = attrs.field(default=65536, validator=_positive)
     maxMappingsPerHost: int = attrs.field(default=16384, validator=_positive)
     maxSessions: int = attrs.field(default=262144, validator=_positive)
@@ -205,6 +209,7 @@ NAMED_BEHAVIOURS: ReadOnlyDict[str, NATBehaviour] = MappingProxyType(
             udpTimeout=30.0,
             tcpEstablishedTimeout=432000.0,
             tcpTransitoryTimeout=120.0,
+            checksSequence=True,
         ),
         # A carrier's NAT (RFC 6888): random ports out of a small block, short times.
         "carrier-grade": attrs.evolve(

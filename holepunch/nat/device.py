@@ -91,6 +91,11 @@ class NATDevice:
         if session.state is not None:
             segment = SEGMENTS[packet.flags]
             if segment is not Segment.PLAIN or session.state is not TCPState.ESTABLISHED:
+                if segment is Segment.SYN:
+                    session.synSequence = packet.sequence
+                elif segment is Segment.SYN_ACK and self._isBadSequence(session, packet):
+                    self._drop(packet, DropReason.BAD_SEQUENCE)
+                    return
                 self._follow(session, Side.INSIDE, segment)
         isHairpin = session.isHairpin
         translated = Packet(
@@ -235,6 +240,13 @@ class NATDevice:
         else:
             return opened
         return None
+
+    def _isBadSequence(self, session: Session, packet: Packet) -> bool:
+        return (
+            self.behaviour.checksSequence
+            and session.synSequence is not None
+            and session.synSequence != packet.sequence
+        )
 
     def _follow(self, session: Session, side: Side, segment: Segment) -> None:
         """

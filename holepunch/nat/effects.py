@@ -31,6 +31,7 @@ class DropReason(enum.Enum):
     NO_MAPPING = "nothing is mapped at that port"
     FILTERED = "the sender was never sent to from inside"
     NO_CONNECTION = "no connection is known to which the segment belongs"
+    BAD_SEQUENCE = "the SYN-ACK does not continue the SYN that went before"
     HAIRPIN_DISABLED = "packets from inside to a mapped address do not come back"
     TABLE_FULL = "the table of mappings is full"
     HOST_LIMIT = "the internal host has too many mappings"

@@ -53,6 +53,7 @@ class Session:
     @ivar isHairpin: Is the remote endpoint one of the device's own mapped addresses?
     @ivar madeMapping: Is it the session for which the mapping was made?
     @ivar state: With TCP: how far the connection has come.
+    @ivar synSequence: The sequence number of the last SYN from inside; L{None} before the first.
     """
 
     mapping: MappingRecord
@@ -66,6 +67,7 @@ class Session:
     state: TCPState | None
     queuedAt: float = -math.inf
     isContacted: bool = False
+    synSequence: int | None = None
 
     def contact(self) -> None:
         """

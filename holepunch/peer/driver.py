@@ -53,8 +53,6 @@ from holepunch.punch import (
 )
 from holepunch.punch import PathLost as PathLostEffect
 
-_HANDSHAKE_TIMEOUT = 10.0
-
 Outcome: TypeAlias = SecureStream | DatagramPath
 
 
@@ -362,7 +360,7 @@ class SessionDriver:
         assert connection.punching is not None
         connection.punching.handOver()
         self._handshakeTimer = self._clock.callLater(
-            _HANDSHAKE_TIMEOUT,
+            self._config.timeout,
             lambda: self.end(SessionError("the TLS handshake on the punched path took too long")),
         )
 

@@ -5,17 +5,20 @@ Tests for L{holepunch.nat.tcpstate}, and for what L{holepunch.nat.NATDevice} mak
 from __future__ import annotations
 
 from itertools import product
+from random import Random
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import TransportAddress
 from holepunch.nat import (
+    Drop,
     DropReason,
     Filtering,
     Forward,
     Mapping,
     NATBehaviour,
+    NATDevice,
     Packet,
     Protocol,
     Refresh,
@@ -415,3 +418,46 @@ class SimultaneousOpenTests(SynchronousTestCase):
         self.assertEqual(arrived.packet.destination, peer)
         answer = Packet(TCP, peer, arrived.packet.source, flags=SYN | ACK)
         self.assertEqual(self.exchange(right, left, answer), (ALICE, []))
+
+
+class SequenceTests(SynchronousTestCase):
+    """
+    Devices that watch sequence numbers, as Linux's connection tracking does.
+    """
+
+    def answer(self, sequence: int, checksSequence: bool = True) -> Forward | Drop:
+        """
+        What becomes of a SYN-ACK with this number, after a SYN from inside with 1000 and one from
+        outside?
+        """
+        behaviour = attrs.evolve(PORT_RESTRICTED, checksSequence=checksSequence)
+        device = NATDevice(behaviour, ["31.1.0.1"], Random(1))
+        device.receiveInside(Packet(TCP, ALICE, BOB, flags=SYN, sequence=1000), 0.0)
+        (sent,) = device.takeEffects()
+        assert isinstance(sent, Forward)
+        device.receiveOutside(Packet(TCP, BOB, sent.packet.source, flags=SYN, sequence=7), 0.1)
+        device.takeEffects()
+        device.receiveInside(Packet(TCP, ALICE, BOB, flags=SYN | ACK, sequence=sequence), 0.2)
+        (effect,) = device.takeEffects()
+        assert isinstance(effect, (Forward, Drop))
+        return effect
+
+    def test_same(self) -> None:
+        """
+        The socket that sent the SYN may answer the peer's SYN.
+        """
+        self.assertIsInstance(self.answer(1000), Forward)
+
+    def test_other(self) -> None:
+        """
+        Another socket may not, and the reason is told.
+        """
+        effect = self.answer(2000)
+        assert isinstance(effect, Drop)
+        self.assertIs(effect.reason, DropReason.BAD_SEQUENCE)
+
+    def test_unwatched(self) -> None:
+        """
+        Other devices do not care.
+        """
+        self.assertIsInstance(self.answer(2000, checksSequence=False), Forward)
