@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import cast
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from service_identity import CertificateError, VerificationError
@@ -43,6 +44,9 @@ class IdentityTLS:
         key, and L{peerIDOf} tells which.
     @param protocols: What the connection may be used for (ALPN, RFC 7301): the client offers them,
         the server takes the first one offered that it has, and breaks off when there is none.
+    @param isLean: Keys are agreed on by one elliptic curve (P-256), which both ends should be told.
+        OpenSSL's own choice is a hybrid with ML-KEM, whose keys it holds for as long as the
+        connection lasts: 10 KiB, which counts where thousands of connections are idle.
     """
 
     def __init__(
@@ -50,9 +54,12 @@ class IdentityTLS:
         identity: Identity,
         expected: PeerID | None = None,
         protocols: Sequence[bytes] = (),
+        isLean: bool = False,
     ) -> None:
         self._expected = expected
         self._context = self._makeContext(identity)
+        if isLean:
+            self._context.set_tmp_ecdh(ec.SECP256R1())
         if protocols:
             self._context.set_alpn_protos(list(protocols))
             self._context.set_alpn_select_callback(
@@ -140,7 +147,7 @@ class CertifiedTLS(IdentityTLS):
     ) -> None:
         self._certificate = certificate
         self._privateKey = certificate if privateKey is None else privateKey
-        super().__init__(Identity.generate())
+        super().__init__(Identity.generate(), isLean=True)
 
     def _useCertificate(self, context: SSL.Context, identity: Identity) -> None:
         try:
@@ -167,7 +174,7 @@ class NamedServiceTLS(IdentityTLS):
     """
 
     def __init__(self, identity: Identity, host: str) -> None:
-        super().__init__(identity)
+        super().__init__(identity, isLean=True)
         try:
             self._serviceID: DNS_ID | IPAddress_ID = IPAddress_ID(TransportAddress(host, 0).host)
             self._serverName = None

@@ -228,6 +228,16 @@ class IdentityTests(TLSTestCase):
         client, server, _ = self.connect(Old(ALICE), IdentityTLS(BOB))
         self.assertFalse(client.isSecured or server.isSecured)
 
+    def test_lean(self) -> None:
+        """
+        Ends that save memory agree on a key by an elliptic curve alone, and with others as well.
+        """
+        lean = IdentityTLS(BOB, isLean=True)
+        for client in (IdentityTLS(ALICE, isLean=True), IdentityTLS(ALICE)):
+            end, _, _ = self.connect(client, lean)
+            transport: Any = end.transport
+            self.assertEqual(transport.getHandle().get_group_name(), "secp256r1")
+
     def test_refusedProtocol(self) -> None:
         """
         A factory that builds no protocol refuses the connection under TLS, too.

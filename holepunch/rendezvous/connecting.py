@@ -81,7 +81,7 @@ async def _connect(
     timeout: float,
 ) -> RendezvousClient:
     if location.expected is not None:
-        tls = IdentityTLS(identity, location.expected)
+        tls = IdentityTLS(identity, location.expected, isLean=True)
     else:
         tls = NamedServiceTLS(identity, location.host)
     client = RendezvousClient(reactor, location, events, known)

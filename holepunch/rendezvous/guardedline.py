@@ -8,7 +8,7 @@ Driven by: the TLS transport; L{MainConnection} is the rest of it.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Protocol, cast
 
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer
 from twisted.internet.protocol import connectionDone
@@ -26,19 +26,33 @@ from holepunch.rendezvous.line import Line
 _PATIENCE = 4
 
 
+class HasExchange(Protocol):
+    """
+    The factory of main connections.
+    """
+
+    exchange: Exchange
+
+
 @implementer(IPushProducer)
 class GuardedLine(Line):
     """
     The service's end of a main connection, without its commands.
 
-    @ivar exchange: What all connections of the service share.
     @ivar peerID: Who the peer is, once TLS has proved it.
     @ivar observed: Where the connection comes from.
     """
 
-    exchange: Exchange
     observed: TransportAddress
     peerID: PeerID | None = None
+
+    @property
+    def exchange(self) -> Exchange:
+        """
+        What all connections of the service share.
+        """
+        # Not an attribute: Python stores objects compactly only up to thirty of them.
+        return cast(HasExchange, self.factory).exchange
 
     def connectionMade(self) -> None:
         """

@@ -26,6 +26,16 @@ class Keepalive:
     @param giveUp: Called, once, after three.
     """
 
+    __slots__ = (
+        "_call",
+        "_clock",
+        "_giveUp",
+        "_heardAt",
+        "_ping",
+        "_silentIntervals",
+        "interval",
+    )
+
     def __init__(
         self,
         clock: IReactorTime,

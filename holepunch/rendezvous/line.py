@@ -147,12 +147,13 @@ class Line(amp.AMP):
         # Only our commands: AMP's own StartTLS is out of place, and its other way of finding
         # responders chokes on names that are not ASCII.
         responder = amp.CommandLocator.locateResponder(self, name)
-        if responder is None or name == amp.StartTLS.commandName:
-            return None
+        isKnown = responder is not None and name != amp.StartTLS.commandName
 
         def respond(box: amp.AmpBox) -> Any:
             try:
                 self.requestReceived()
+                if not isKnown:
+                    raise amp.RemoteAmpError(amp.UNHANDLED_ERROR_CODE, "unknown command")
                 return responder(box)
             except TooManyRequests as error:
                 raise amp.RemoteAmpError(b"TOO_MANY_REQUESTS", str(error))

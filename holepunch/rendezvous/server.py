@@ -27,7 +27,6 @@ from holepunch.errors import (
     PeerIsSelf,
     PeerNotListening,
     RendezvousError,
-    TooManyRequests,
     UnknownPeer,
 )
 from holepunch.identity import PeerID
@@ -143,7 +142,6 @@ class MainConnection(GuardedLine):
         """
         self._number = self.exchange.attach(self)
         self._waiting: dict[str, Deferred[Introduction]] = {}
-        self._isRegistering = False
         super().connectionMade()
 
     def handshakeCompleted(self) -> None:
@@ -180,16 +178,10 @@ class MainConnection(GuardedLine):
             )
         if self.peerID is None:
             raise NotRegistered
-        if self._isRegistering:
-            raise TooManyRequests
         if fields["name"] is not None:
             checkName(fields["name"])
-        self._isRegistering = True
-        try:
-            request = RegistrationRequest(peerID=self.peerID, observed=self.observed, **fields)
-            registration = await self._enter(request)
-        finally:
-            self._isRegistering = False
+        request = RegistrationRequest(peerID=self.peerID, observed=self.observed, **fields)
+        registration = await self._enter(request)
         self.inTime()
         self.startKeepalive(self.exchange.keepaliveInterval)
         self.log.info(
@@ -387,7 +379,6 @@ class RendezvousFactory(Factory):
             return None
         connection = self.protocol()
         connection.factory = self
-        connection.exchange = self.exchange
         connection.clock = self.exchange.clock
         connection.messageLimit = self.exchange.limits.messageSize
         connection.observed = observed

@@ -74,7 +74,7 @@ class RendezvousService(MultiService):
         self._reactor = reactor
         self._identity = identity
         self._isCertified = certified is not None
-        self._tls = certified if certified is not None else IdentityTLS(identity)
+        self._tls = certified if certified is not None else IdentityTLS(identity, isLean=True)
         self.exchange = Exchange(
             reactor, registry=registry, limits=limits, keepaliveInterval=keepaliveInterval
         )
