@@ -22,7 +22,6 @@ from twisted.internet.interfaces import (
     IConsumer,
     IDelayedCall,
     IHalfCloseableProtocol,
-    INegotiated,
     IProtocol,
     IPullProducer,
     IPushProducer,
@@ -47,7 +46,7 @@ class _Stage(enum.Enum):
     LOST = "lost"
 
 
-@implementer(ITCPTransport, INegotiated, IPushProducer)
+@implementer(ITCPTransport, IPushProducer)
 class SecureStream(Protocol):
     """
     TLS between a punched TCP connection and an application protocol.
@@ -358,9 +357,12 @@ class SecureStream(Protocol):
         return self._tls.get_peer_certificate()
 
     @property
-    def negotiatedProtocol(self) -> bytes | None:
+    def application(self) -> bytes | None:
         """
-        What the two sides agreed to speak over this stream (ALPN, RFC 7301).
+        What the two peers agreed to use this stream for (ALPN, RFC 7301).
+
+        It is not Twisted's C{negotiatedProtocol}, which tells C{twisted.web} and others which
+        version of their own protocol to speak.
         """
         return self._tls.get_alpn_proto_negotiated() or None
 

@@ -207,7 +207,7 @@ class Sessions:
             if self.datagramAcceptor is not None:
                 self.datagramAcceptor(outcome)
             return
-        acceptor = self.streamAcceptors.get(outcome.negotiatedProtocol or b"")
+        acceptor = self.streamAcceptors.get(outcome.application or b"")
         if acceptor is None:
             outcome.abortConnection()
         else:

@@ -47,4 +47,4 @@ if __name__ == "__main__":
     reactor.listenUDP(7, Mirror())  # type: ignore
     print("ready")
     sys.stdout.flush()
-    reactor.run()  # type: ignore
+    reactor.run()

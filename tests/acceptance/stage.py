@@ -90,6 +90,12 @@ class Program(ProcessProtocol):
                 f"{self.name}: waited in vain; {self.output[-500:]!r} {self.errors[-2000:]!r}"
             ) from None
 
+    async def untilOutput(self, text: bytes) -> None:
+        """
+        Wait until it has written C{text}.
+        """
+        await self.until(lambda: text in self.output)
+
     async def untilEvent(self, kind: str) -> dict[str, Any]:
         """
         Wait for an event.
@@ -142,6 +148,7 @@ class StageTestCase(TestCase):
     """
 
     timeout = 200
+    twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
 
     async def build(self, topology: Topology | str) -> None:
         """
@@ -165,7 +172,7 @@ class StageTestCase(TestCase):
         first, second = self.serviceHosts
         self.service = self.spawn(
             "rendezvous",
-            os.path.join(os.path.dirname(sys.executable), "twistd"),
+            self.twistd,
             "-n",
             "--pidfile=",
             "holepunch",
@@ -176,7 +183,7 @@ class StageTestCase(TestCase):
             "--assist",
             f"{second}:3479",
         )
-        await self.service.until(lambda: b"assist listener" in self.service.output)
+        await self.service.untilOutput(b"assist listener")
 
     def spawn(self, host: str, *arguments: str) -> Program:
         """

@@ -105,7 +105,7 @@ class OtherNetworkTests(ConnectivityTestCase):
         await self.build(Topology.sameSubnet(cone, cone))
         for host in ("decoy-alice", "decoy-bob"):
             decoy = self.spawn(host, sys.executable, str(ROOT / "tests/acceptance/decoy.py"))
-            await decoy.until(lambda decoy=decoy: b"ready" in decoy.output)
+            await decoy.untilOutput(b"ready")
         await self.listen("--keep", "--echo")
         for event in await self.connectInEveryWay():
             self.assertFalse(event["remote"].startswith("192.168."), event)

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
-    INegotiated,
     IPushProducer,
     ITCPTransport,
 )
@@ -114,7 +113,7 @@ class SecureStreamTests(SynchronousTestCase):
         A stream is what Twisted's programs expect of a TCP transport.
         """
         self.open()
-        for interface in (ITCPTransport, INegotiated, IPushProducer):
+        for interface in (ITCPTransport, IPushProducer):
             verifyObject(interface, self.client.stream)
 
     def test_bothProven(self) -> None:
@@ -124,7 +123,7 @@ class SecureStreamTests(SynchronousTestCase):
         self.open()
         self.assertEqual(self.client.stream.getPeer().peerID, BOB.peerID)
         self.assertEqual(self.server.stream.getPeer().peerID, ALICE.peerID)
-        self.assertEqual(self.server.stream.negotiatedProtocol, b"holepunch")
+        self.assertEqual(self.server.stream.application, b"holepunch")
 
     def test_dataBothWays(self) -> None:
         """
