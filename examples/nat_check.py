@@ -1,78 +1,42 @@
 """
-Is there a NAT, and does it map one port alike for every destination? Asked of any STUN servers.
+Which NAT is this machine behind?
 
-Run `python examples/nat_check.py HOST:PORT HOST:PORT`: two servers, or two addresses of one.
-`holepunch check` finds out more; this shows how to use holepunch.stun, which does no I/O itself.
+Run `python examples/nat_check.py HOST[:PORT]...` with one or more STUN servers: a rendezvous
+service, or any other one. Two servers, or a service with two addresses, find out more than one.
 """
 
-import os
 import sys
 from typing import Any
 
-from twisted.internet import protocol, task
-from twisted.internet.defer import Deferred
+from twisted.internet import task
 
-from holepunch.address import TransportAddress, splitHostPort
-from holepunch.errors import MalformedMessage, TransactionTimedOut
-from holepunch.peer import SystemHostAddresses
-from holepunch.stun import AttributeType, ClientTransaction, Message, Method, decode
-
-
-class Asker(protocol.DatagramProtocol):
-    """
-    Asks STUN servers, one after the other, from one port.
-    """
-
-    noisy = False
-
-    def __init__(self, clock: Any) -> None:
-        self.clock = clock
-
-    def ask(self, server: TransportAddress) -> "Deferred[TransportAddress]":
-        self.server = server
-        request = Message.request(Method.BINDING, os.urandom(12)).encode()
-        self.transaction = ClientTransaction(request, self.clock.seconds(), requestCount=4)
-        self.answered: Deferred[TransportAddress] = Deferred()
-        self.send(request)
-        return self.answered
-
-    def send(self, request: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(request, (self.server.host, self.server.port))
-        delay = (self.transaction.nextTimeout() or 0.0) - self.clock.seconds()
-        self.timer = self.clock.callLater(delay, self.timedOut)
-
-    def timedOut(self) -> None:
-        again = self.transaction.handleTimeout(self.clock.seconds())
-        if again is not None:
-            self.send(again)
-        else:
-            self.answered.errback(TransactionTimedOut(f"{self.server} did not answer"))
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        try:
-            message = decode(datagram)
-        except MalformedMessage:
-            return
-        mapped = message.get(AttributeType.XOR_MAPPED_ADDRESS)
-        if self.timer.active() and self.transaction.matches(message) and mapped is not None:
-            self.timer.cancel()
-            self.answered.callback(mapped)
+from holepunch.address import splitHostPort
+from holepunch.errors import HolepunchError
+from holepunch.nat.discovery import ProtocolReport
+from holepunch.peer.discovery import discover
+from holepunch.peer.resolving import resolve
 
 
-async def main(reactor: Any, first: str, second: str) -> None:
-    asker = Asker(reactor)
-    port = reactor.listenUDP(0, asker)
-    seen = []
-    for host, number in map(splitHostPort, (first, second)):
-        seen.append(await asker.ask(TransportAddress(await reactor.resolve(host), number)))
-        print(f"{host}:{number} sees port {port.getHost().port} as {seen[-1]}")
-    if seen[0].host in SystemHostAddresses().hostAddresses():
-        print("no NAT: that is an address of this machine")
-    elif seen[0] == seen[1]:
-        print("a NAT that maps endpoint-independently: hole punching by UDP works well")
-    else:
-        print("a NAT that maps by destination (symmetric): some peers cannot be reached")
+def show(name: str, report: ProtocolReport) -> None:
+    if report.mapped is None:
+        print(f"{name}: {report.problem}")
+        return
+    print(f"{name}: {report.local} is seen as {report.mapped}")
+    if report.isTranslated:
+        for word, value in (("mapping", report.mapping), ("filtering", report.filtering)):
+            print(f"  {word}: {value.value if value is not None else 'could not be found out'}")
+
+
+async def main(reactor: Any, *servers: str) -> None:
+    try:
+        addresses = [await resolve(reactor, *splitHostPort(each, 3478)) for each in servers]
+        report = await discover(reactor, addresses)
+    except HolepunchError as error:
+        sys.exit(str(error))
+    show("UDP", report.udp)
+    show("TCP", report.tcp)
+    if report.classic is not None:
+        print(f"in the classic words: {report.classic}")
 
 
 if __name__ == "__main__":

@@ -5,119 +5,18 @@ The examples, run for real: as programs of their own, over loopback, with a real
 from __future__ import annotations
 
 import ast
-import os
-import sys
+import re
 from pathlib import Path
-from typing import Any
 
-from twisted.internet import reactor as imported
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.protocol import Factory, ProcessProtocol, Protocol
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import SynchronousTestCase
 
-import holepunch
 from holepunch import Identity, Peer
-from holepunch.address import TransportAddress
 from holepunch.errors import RendezvousError, SessionRefused
-from holepunch.rendezvous import RendezvousService
-
-reactor: Any = imported
+from tests.program import PATIENCE, Program, ProgramTestCase, reactor
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-PATIENCE = 30.0
-
-
-class Program(ProcessProtocol):
-    """
-    One example that runs.
-
-    @ivar said: Everything that it printed, and its complaints.
-    @ivar status: Fires with its exit status; L{None} where a signal ended it.
-    """
-
-    transport: Any
-
-    def __init__(self, directory: str, name: str, *arguments: str) -> None:
-        self.said = ""
-        self.status: Deferred[int | None] = Deferred()
-        self._expected: list[tuple[str, Deferred[str]]] = []
-        os.makedirs(directory, exist_ok=True)
-        # The package that is being tested, wherever the example runs.
-        home = str(Path(holepunch.__file__).parents[1])
-        reactor.spawnProcess(
-            self,
-            sys.executable,
-            [sys.executable, str(EXAMPLES / name), *arguments],
-            env={**os.environ, "PYTHONPATH": home},
-            path=directory,
-        )
-
-    def says(self, text: str) -> Deferred[str]:
-        """
-        Wait until C{text} was printed; gives the whole line.
-        """
-        said: Deferred[str] = Deferred()
-        self._expected.append((text, said))
-        self._look()
-        return said.addTimeout(PATIENCE, reactor, self._tooLate(text))
-
-    def types(self, line: str) -> None:
-        """
-        A person types a line.
-        """
-        self.transport.write(line.encode() + b"\n")
-
-    def closesInput(self) -> None:
-        """
-        A person types Ctrl-D.
-        """
-        self.transport.closeStdin()
-
-    def exits(self) -> Deferred[int | None]:
-        """
-        Wait for the end of the program.
-        """
-        return self.status.addTimeout(PATIENCE, reactor, self._tooLate("its end"))
-
-    async def end(self) -> None:
-        """
-        End the program, if it has not ended.
-        """
-        if not self.status.called:
-            try:
-                self.transport.signalProcess("TERM")
-            except ProcessExitedAlready:
-                return
-            await self.exits()
-
-    def outReceived(self, data: bytes) -> None:
-        self.said += data.decode()
-        self._look()
-
-    errReceived = outReceived
-
-    def processEnded(self, reason: Failure) -> None:
-        error = reason.value
-        assert isinstance(error, (ProcessDone, ProcessTerminated))
-        self.status.callback(error.exitCode)
-
-    def _look(self) -> None:
-        waiting, self._expected = self._expected, []
-        lines = self.said.split("\n")[:-1]
-        for text, said in waiting:
-            found = [line for line in lines if text in line]
-            if found:
-                said.callback(found[0])
-            else:
-                self._expected.append((text, said))
-
-    def _tooLate(self, text: str) -> Any:
-        def fail(result: object, seconds: float) -> Any:
-            raise AssertionError(f"{text!r} did not come; the program said:\n{self.said}")
-
-        return fail
 
 
 class Recorder(Protocol):
@@ -142,28 +41,13 @@ class Recorder(Protocol):
             heard.callback(None)
 
 
-class RunExamples(TestCase):
+class RunExamples(ProgramTestCase):
     """
     Each example does what its docstring says.
     """
 
-    timeout = 120.0
-
-    def setUp(self) -> None:
-        self.service = RendezvousService(
-            reactor,
-            Identity.generate(),
-            main=["tcp:0:interface=127.0.0.1"],
-            assist=[TransportAddress("127.0.0.1", 0)],
-        )
-        self.service.startService()
-        self.addCleanup(self.service.stopService)
-        self.rendezvous = str(self.service.mainAddresses[0])
-
     def run_(self, name: str, *arguments: str) -> Program:
-        program = Program(self.mktemp(), name, *arguments)
-        self.addCleanup(lambda: Deferred.fromCoroutine(program.end()))
-        return program
+        return self.start(str(EXAMPLES / name), *arguments)
 
     def peer(
         self, rendezvous: str, identity: Identity | None = None, name: str | None = None
@@ -245,11 +129,22 @@ class RunExamples(TestCase):
         """
         On loopback, where there is no NAT, the NAT check finds none.
         """
-        server = str(self.service.assistAddresses[0])
-        program = self.run_("nat_check.py", server, server)
+        program = self.run_("nat_check.py", str(self.service.assistAddresses[0]))
         self.assertEqual(await program.exits(), 0)
-        self.assertIn(f"{server} sees port ", program.said)
-        self.assertIn("no NAT", program.said)
+        for transport in ("UDP", "TCP"):
+            found = re.search(rf"^{transport}: (\S+) is seen as (\S+)$", program.said, re.M)
+            assert found is not None, program.said
+            self.assertEqual(found[1], found[2])
+        self.assertNotIn("mapping", program.said)
+
+    async def test_natCheckWithoutServer(self) -> None:
+        """
+        Where no server answers, the NAT check says so, and ends with status 1.
+        """
+        await self.service.stopService()
+        program = self.run_("nat_check.py", str(self.service.assistAddresses[0]))
+        self.assertEqual(await program.exits(), 1)
+        self.assertIn("no STUN server answered", program.said)
 
 
 class AllExamples(SynchronousTestCase):
