@@ -3,7 +3,7 @@ How candidate pairs end, in words for a person.
 
 Owns: the fates of a pair, and the ways in which a connect can fail.
 Knows nothing of: timers, STUN, or what follows from a fate (see L{explainFailure}).
-Driven by: L{DatagramChecks} and L{StreamChecks}, which record the fates.
+Driven by: L{DatagramChecks} and L{StreamConnections}, which record the fates.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ How fast checks may leave (RFC 8445 section 14.2).
 
 Owns: the distance between two checks, and the few that may leave at once at the beginning.
 Knows nothing of: what leaves.
-Driven by: L{DatagramChecks} and L{StreamChecks}, each with a pacer of its own.
+Driven by: L{DatagramChecks} and L{StreamConnections}, each with a pacer of its own.
 """
 
 from __future__ import annotations

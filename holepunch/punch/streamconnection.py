@@ -3,7 +3,7 @@ One TCP connection of a session, from the first SYN to its end or to the handing
 
 Owns: the states of a connection and their transition table, and what is known about it.
 Knows nothing of: sockets; other connections; how checks are judged.
-Driven by: L{StreamChecks}.
+Driven by: L{StreamConnections} and L{StreamChecks}.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ In which order the two sides connect over TCP: the simultaneous and the sequenti
 
 Owns: when a pair may be connected, for how long, and when it is tried again.
 Knows nothing of: connections' states; checks; nomination.
-Driven by: L{StreamChecks}.
+Driven by: L{StreamConnections}.
 """
 
 from __future__ import annotations

@@ -86,6 +86,10 @@ class Scenario:
         if self.outer is not None:
             return False
         first, second = self.first, self.second
+        # A connect that is given up answers what comes too late with RST, as kernels do.
+        isFragile = any(nat is not None and nat.dropsMappingOnReset for nat in (first, second))
+        if isFragile and self.flow is TCPFlow.SEQUENTIAL and Transport.UDP not in self.transports:
+            return False
         return isReachable(first, second) or isReachable(second, first)
 
 
@@ -233,9 +237,7 @@ class TopologyTests(SynchronousTestCase):
                 case StreamData():
                     self.assertNotIn(effect.connection, ended)
 
-    @settings(
-        max_examples=4000, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate)
-    )
+    @settings(max_examples=400, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
     @given(scenarios)
     def test_everyNetwork(self, scenario: Scenario) -> None:
         """
