@@ -294,6 +294,8 @@ class RendezvousClient(Line):
         remote = cast(IPv4Address, self.transport.getPeer())
         fields["assist"] = tuple(_assistAt(remote.host, each) for each in fields["assist"])
         registered = Registered(**fields)
+        if not 0.1 <= registered.keepaliveInterval <= 3600.0:
+            raise RendezvousError("the rendezvous service asks for a senseless keepalive")
         self.isRegistered = True
         self.startKeepalive(registered.keepaliveInterval)
         return registered
@@ -307,7 +309,7 @@ class RendezvousClient(Line):
         try:
             answer = await maybeDeferred(self._events.sessionOffered, introduction)
         except HolepunchError as error:
-            answer = Answer(False, text=shortened(str(error)))
+            answer = Answer(False, text=str(error))
         except Exception:
             self.log.failure("bug: an offered session could not be answered")
             answer = Answer(False, text="the peer could not answer")
@@ -319,7 +321,7 @@ class RendezvousClient(Line):
         return {
             "isAccepted": answer.isAccepted,
             "candidates": answer.candidates[:MAX_CANDIDATES],
-            "text": answer.text,
+            "text": shortened(answer.text),
         }
 
     def _cancelled(self, introduction: Introduction) -> None:

@@ -28,6 +28,7 @@ from holepunch.errors import (
     PeerNotListening,
     RendezvousError,
     UnknownPeer,
+    WrongPeer,
 )
 from holepunch.identity import PeerID
 from holepunch.punch.candidate import Candidate
@@ -156,7 +157,7 @@ class MainConnection(GuardedLine):
         """
         super().connectionLost(reason)
         self.exchange.addresses.leave(self.observed.host)
-        if reason.check(SSL.Error) is not None and self.peerID is None:
+        if self.peerID is None and reason.check(SSL.Error, WrongPeer) is not None:
             self.misbehaved("what arrived is not TLS 1.3 with an Ed25519 certificate")
         waiting, self._waiting = self._waiting, {}
         registration, self.registration = self.registration, None

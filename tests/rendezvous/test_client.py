@@ -295,6 +295,25 @@ class ClientTests(NetworkTestCase):
         [(_, end)] = clientEvents.ended
         self.assertEqual(end, SessionEnd(EndReason.REFUSED, "no room"))
 
+    def test_longRefusal(self) -> None:
+        """
+        A refusal's text is cut to what a message carries.
+        """
+        client, clientEvents = self.network.register()
+        _, events = self.network.register("bob", BOB, "bob")
+        events.answer = lambda introduction: Answer(False, text="no " * 1000)
+        self.waitFor(client.requestSession("bob", transports=BOTH))
+        self.network.advance()
+        self.assertEqual(len(clientEvents.ended[0][1].text), 1000)
+
+    def test_senselessKeepalive(self) -> None:
+        """
+        A service cannot make its peers ping without end.
+        """
+        client = self.network.connect()
+        self.network.service.exchange.keepaliveInterval = 0.0
+        self.assertFails(client.register(), RendezvousError)
+
     def test_otherService(self) -> None:
         """
         A peer can be registered with two services at once.

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.protocols.amp import AmpBox
 from twisted.python.failure import Failure
 
 import holepunch.rendezvous.client as client_module
@@ -20,12 +19,9 @@ from holepunch.errors import (
     PeerIsSelf,
     PeerNotListening,
     PeerReplaced,
-    PeerVanished,
     RendezvousError,
-    RendezvousUnreachable,
     SessionRefused,
     SessionTimedOut,
-    TooManyRequests,
     UnknownPeer,
     UnknownSession,
 )
@@ -34,7 +30,6 @@ from holepunch.rendezvous import (
     EndReason,
     Introduction,
     IntroductionPolicy,
-    Limits,
     MainConnection,
     Registration,
     RegistrationRequest,
@@ -47,7 +42,6 @@ from tests.rendezvous.network import (
     CAROL,
     Network,
     NetworkTestCase,
-    RawClient,
     address,
     host,
 )
@@ -405,98 +399,6 @@ class SessionTests(NetworkTestCase):
         self.assertTrue(self.bob.isRegistered)
 
 
-class VanishingTests(NetworkTestCase):
-    """
-    A peer that vanishes at every step.
-    """
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.alice, self.aliceEvents = self.network.register("alice", ALICE, "alice")
-        self.bob, self.bobEvents = self.network.register("bob", BOB, "bob")
-
-    def test_silently(self) -> None:
-        """
-        A peer that is gone without a word is noticed within half a minute, and is then unknown.
-        """
-        self.network.internet.host("bob").crash()
-        self.network.advance(31.0)
-        self.assertFails(self.alice.requestSession("bob", transports=BOTH), UnknownPeer)
-
-    def test_serviceSilently(self) -> None:
-        """
-        A service that is gone without a word is noticed within half a minute.
-        """
-        self.network.internet.host("rendezvous").crash()
-        self.network.advance(31.0)
-        self.assertIsInstance(self.aliceEvents.lost[0], RendezvousUnreachable)
-        self.network.internet.host("rendezvous").boot()
-        self.network.startService()
-
-    def test_inSession(self) -> None:
-        """
-        When a peer leaves before the session has ended, the other one is told.
-        """
-        self.waitFor(self.alice.requestSession("bob", transports=BOTH))
-        self.bob.goodbye()
-        self.network.advance()
-        [(_, end)] = self.aliceEvents.ended
-        self.assertEqual(end.reason, EndReason.VANISHED)
-        self.assertIsInstance(end.asError(), PeerVanished)
-
-    def test_beforeAnswer(self) -> None:
-        """
-        When a peer leaves instead of answering, the request under policy "ask" fails with that.
-        """
-        self.waitFor(self.bob.register(name="bob", policy=IntroductionPolicy.ASK))
-        self.bobEvents.answer = lambda introduction: Deferred()
-        requested = self.alice.requestSession("bob", transports=BOTH)
-        self.network.advance()
-        self.bob.goodbye()
-        self.assertFails(requested, PeerVanished)
-
-    def test_requesterBeforeAnswer(self) -> None:
-        """
-        When the requester leaves before it was answered, the other peer is told.
-        """
-        self.waitFor(self.bob.register(name="bob", policy=IntroductionPolicy.ASK))
-        self.bobEvents.answer = lambda introduction: Deferred()
-        requested = self.alice.requestSession("bob", transports=BOTH)
-        self.network.advance()
-        self.alice.goodbye()
-        self.assertFails(requested, RendezvousError)
-        self.network.advance()
-        self.assertEqual([end.reason for _, end in self.bobEvents.ended], [EndReason.VANISHED])
-
-    def test_afterEnd(self) -> None:
-        """
-        A peer that leaves after the session has ended disturbs nobody.
-        """
-        sessionID = self.waitFor(self.alice.requestSession("bob", transports=BOTH)).sessionID
-        self.waitFor(self.alice.endSession(sessionID, SessionEnd(EndReason.DONE)))
-        self.bob.goodbye()
-        self.network.advance()
-        self.assertEqual(self.aliceEvents.ended, [])
-
-    def test_restart(self) -> None:
-        """
-        When the service restarts, its peers hear goodbye, and may register with the new one.
-        """
-        self.network.stop()
-        self.assertIn("stops", str(self.aliceEvents.lost[0]))
-        self.network.startService()
-        alice, _ = self.network.register("alice", ALICE, "alice")
-        self.network.register("bob", BOB, "bob")
-        self.waitFor(alice.requestSession("bob", transports=BOTH))
-
-    def test_idle(self) -> None:
-        """
-        Two idle ends keep each other content for hours.
-        """
-        self.network.advance(3600.0)
-        self.waitFor(self.alice.requestSession("bob", transports=BOTH))
-
-
 class PickyConnection(MainConnection):
     """
     Decides for itself, and keeps what it hears.
@@ -568,155 +470,3 @@ class HookTests(NetworkTestCase):
         expected = ["registered alice.example", "registered bob.example", "requested bob.example"]
         expected += ["bob.example ended done", "alice.example ended done", "lost"]
         self.assertEqual(PickyConnection.heard, expected)
-
-
-class LimitTests(NetworkTestCase):
-    """
-    What one peer may ask.
-    """
-
-    def makeNetwork(self) -> Network:
-        limits = Limits(
-            connectionsPerAddress=3, requestBurst=10, sessionsPerPeer=2, offersPerPeer=2
-        )
-        return Network(limits=limits)
-
-    def test_connections(self) -> None:
-        """
-        An address that has too many main connections gets no further one, until one is closed.
-        """
-        clients = [self.network.connect() for _ in range(3)]
-        with self.assertRaises(RendezvousUnreachable):
-            self.network.connect()
-        clients[0].goodbye()
-        self.network.advance()
-        self.network.connect()
-
-    def test_requests(self) -> None:
-        """
-        Requests beyond the burst are refused, and allowed again after a moment.
-        """
-        client, _ = self.network.register()
-        refused: list[Failure] = []
-        for _ in range(30):
-            client.ping().addErrback(refused.append)
-        self.network.advance(0.2)
-        self.assertGreater(len(refused), 10)
-        self.assertIsInstance(refused[0].value, TooManyRequests)
-        self.network.advance(2.0)
-        self.waitFor(client.ping())
-
-    def test_flood(self) -> None:
-        """
-        A peer that floods in spite of refusals is disconnected.
-        """
-        client, events = self.network.register()
-        for _ in range(200):
-            client.ping().addErrback(lambda failure: None)
-        self.network.advance(8.0)
-        self.assertEqual(len(events.lost), 1)
-
-    def test_unknownCommands(self) -> None:
-        """
-        Commands that do not exist count like others.
-        """
-        raw = self.network.raw()
-        box = AmpBox(_command=b"Dance", _ask=b"1").serialize()
-        raw.transport.write(box * 20)  # type: ignore[union-attr]
-        self.network.advance()
-        self.assertEqual(raw.received.count(b"UNHANDLED"), 10)
-        self.assertEqual(raw.received.count(b"TOO_MANY_REQUESTS"), 10)
-
-    def test_sessions(self) -> None:
-        """
-        A peer can have only so many sessions under way.
-        """
-        alice, _ = self.network.register("alice", ALICE)
-        self.network.register("bob", BOB, "bob")
-        for _ in range(2):
-            self.waitFor(alice.requestSession("bob", transports=BOTH))
-        self.assertFails(alice.requestSession("bob", transports=BOTH), TooManyRequests)
-
-    def test_offers(self) -> None:
-        """
-        A peer that is asked for by too many is busy.
-        """
-        self.network.register("bob", BOB, "bob")
-        alice, _ = self.network.register("alice", ALICE)
-        carol, _ = self.network.register("alice", CAROL)
-        for _ in range(2):
-            self.waitFor(alice.requestSession("bob", transports=BOTH))
-        self.assertFails(carol.requestSession("bob", transports=BOTH), SessionRefused)
-
-
-class BadPeerTests(NetworkTestCase):
-    """
-    Peers that do not keep to the protocol.
-    """
-
-    def makeNetwork(self) -> Network:
-        return Network(limits=Limits(requestsPerSecond=1e6, requestBurst=1_000_000))
-
-    def say(self, data: bytes) -> RawClient:
-        raw = self.network.raw()
-        raw.transport.write(data)  # type: ignore[union-attr]
-        self.network.advance()
-        return raw
-
-    def test_notAMP(self) -> None:
-        """
-        Who speaks something else inside TLS is disconnected, with one complaint, and no harm done.
-        """
-        self.network.register("bob", BOB, "bob")
-        for data in (b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 300, b"\0\1a\0\0\0\0"):
-            complaints = self.network.service.exchange.complaints
-            before = complaints.count
-            self.assertEqual(len(self.say(data).lost), 1)
-            self.assertEqual(complaints.count, before + 1)
-        alice, _ = self.network.register()
-        self.waitFor(alice.requestSession("bob", transports=BOTH))
-
-    def test_oversize(self) -> None:
-        """
-        A message beyond the limit ends the connection before all of it is kept.
-        """
-        part = b"".join(bytes([0, 2, 65, key]) + b"\x20\x00" + bytes(8192) for key in range(64))
-        raw = self.say(part * 4)
-        self.assertEqual(len(raw.lost), 1)
-
-    def test_unregisteredFlood(self) -> None:
-        """
-        Requests before the registration are refused, each, and the connection ends in time.
-        """
-        box = AmpBox(_command=b"Ready", _ask=b"1", sessionID=b"x").serialize()
-        raw = self.say(box * 100)
-        self.assertEqual(raw.received.count(b"NOT_REGISTERED"), 100)
-        self.network.advance(10.0)
-        self.assertEqual(len(raw.lost), 1)
-
-    def test_doesNotRead(self) -> None:
-        """
-        A peer that asks on and on and never reads is not answered without bound, and given up.
-        """
-        raw = self.network.raw(ALICE)
-        register = AmpBox(
-            _command=b"Register",
-            _ask=b"1",
-            version=b"1",
-            accepts=b"True",
-            policy=b"at-once",
-            local=b"192.168.1.10:5000",
-            candidates=b"",
-        )
-        transport: Any = raw.transport
-        transport.write(register.serialize())
-        self.network.advance()
-        transport.pauseProducing()
-        unknown = AmpBox(_command=b"x" * 200, _ask=b"2").serialize()
-        for _ in range(20):
-            transport.write(unknown * 2000)
-            self.network.advance(2.0)
-        self.assertEqual(self.network.service.exchange.connectionCount, 0)
-        transport.resumeProducing()
-        self.network.advance()
-        self.assertLess(len(raw.received), 1_000_000)

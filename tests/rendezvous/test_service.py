@@ -32,7 +32,7 @@ from holepunch.rendezvous import (
     SessionEnd,
     connectRendezvous,
 )
-from holepunch.tls import CertifiedTLS
+from holepunch.tls import CertifiedTLS, IdentityTLSFactory
 from tests.rendezvous.network import (
     ALICE,
     BOB,
@@ -165,6 +165,23 @@ class LoopbackTests(TestCase):
             self.assertEqual(len(client.lost), 1)
             self.assertEqual(service.exchange.complaints.count, before + 1)
         self.assertEqual(service.exchange.connectionCount, 0)
+
+    @asynchronous
+    async def test_otherKey(self) -> None:
+        """
+        A client whose certificate carries another kind of key is disconnected, with one line.
+        """
+        service = self.start()
+        _, combined = certificateFor([x509.DNSName("client")], Path(self.mktemp()))
+        client = RawClient()
+        tls = IdentityTLSFactory(
+            reactor, CertifiedTLS(combined), True, Factory.forProtocol(lambda: client)
+        )
+        address = service.mainAddresses[0]
+        await TCP4ClientEndpoint(reactor, address.host, address.port).connect(tls)
+        await pause()
+        self.assertEqual(len(client.lost), 1)
+        self.assertEqual(service.exchange.complaints.count, 1)
 
     @asynchronous
     async def test_silence(self) -> None:
