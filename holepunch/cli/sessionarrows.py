@@ -21,8 +21,11 @@ from holepunch.cli.sequencediagram import Message, MessageKind
 from holepunch.cli.sessionside import Connect, SessionSide
 from holepunch.punch import EventKind, PunchEvent
 
-# What is so close in time left, or came, together.
-_SAME_FLIGHT = 0.003
+SAME_FLIGHT = 0.003
+"""
+Seconds within which things left, or came, together.
+"""
+
 # How much longer than the other side's a connect takes whose first SYN was dropped.
 _DROPPED = 1.25
 # The first retransmission of a SYN (RFC 6298 section 2).
@@ -240,7 +243,7 @@ class Arrows:
             self.vain[remote.host] = side.name
             return
         selectedAt = self.other(side).selectedAt
-        if selectedAt is not None and sent.at + self.flight > selectedAt - _SAME_FLIGHT:
+        if selectedAt is not None and sent.at + self.flight > selectedAt - SAME_FLIGHT:
             # The other side looked at checks no longer.
             return
         if sent.transport is Transport.UDP:
@@ -272,8 +275,8 @@ def _isOneFlight(one: Message, other: Message) -> bool:
         areChecks
         and (one.sender, one.receiver, one.stoppedBy)
         == (other.sender, other.receiver, other.stoppedBy)
-        and abs(one.sentAt - other.sentAt) < _SAME_FLIGHT
-        and abs(one.arrivedAt - other.arrivedAt) < _SAME_FLIGHT
+        and abs(one.sentAt - other.sentAt) < SAME_FLIGHT
+        and abs(one.arrivedAt - other.arrivedAt) < SAME_FLIGHT
     )
 
 

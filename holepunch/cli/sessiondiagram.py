@@ -8,6 +8,7 @@ Driven by: C{holepunch demo}.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from holepunch.address import Transport, TransportAddress
@@ -19,7 +20,7 @@ from holepunch.cli.sequencediagram import (
     ParticipantKind,
     SequenceDiagram,
 )
-from holepunch.cli.sessionarrows import Arrows
+from holepunch.cli.sessionarrows import SAME_FLIGHT, Arrows
 from holepunch.cli.sessionside import SessionSide, lastRequestedSession
 from holepunch.errors import BadTrace
 from holepunch.peer.events import Mapped, PeerEvent
@@ -113,7 +114,12 @@ class _Builder:
         words = f"ready: {side.name} listens"
         departures = side.signals("ready", isOutgoing=True)
         arrivals = other.signals("ready", isOutgoing=False)
+        lastAt = -math.inf
         for sentAt, arrivedAt in zip(departures, arrivals, strict=False):
+            if sentAt < lastAt + SAME_FLIGHT:
+                # Said for each of several pairs.
+                continue
+            lastAt = sentAt
             half = (sentAt + arrivedAt) / 2
             arrows.add(sentAt, half, side.name, SERVICE, words, kind)
             arrows.add(half, arrivedAt, SERVICE, other.name, words, kind)

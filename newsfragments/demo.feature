@@ -1,0 +1,1 @@
+`holepunch demo` shows the whole thing on one machine: a rendezvous service and two peers behind NATs, in network namespaces or simulated, with a sequence diagram of the session in the terminal and as SVG.
