@@ -243,12 +243,15 @@ def canPair(local: Candidate, remote: Candidate) -> bool:
     Do two candidates make a pair (RFC 8445 section 6.1.2.2, RFC 6544 section 6.2)?
 
     They are of one transport and family. Loopback and link-local addresses reach only their own
-    kind. Over TCP, at least one side must be able to connect to the other; a remote active
-    candidate names no port, so a pair with it is formed when its connection has come.
+    kind. Where the peer has the same private address and port, we would reach ourselves. Over TCP,
+    at least one side must be able to connect to the other; a remote active candidate names no port,
+    so a pair with it is formed when its connection has come.
     """
     if local.transport is not remote.transport:
         return False
     if local.sendingAddress.family is not remote.address.family:
+        return False
+    if local.sendingAddress == remote.address:
         return False
     if local.sendingAddress.isLoopback is not remote.address.isLoopback:
         return False

@@ -92,19 +92,20 @@ class StreamConnections:
 
         @return: Its number. It may be closed already, among the effects.
         """
-        pair = self._checkList.find(Transport.TCP, local, remote)
-        for other in list(self._live.values()):
-            if other.state is ConnectionState.CONNECTING and other.pair is pair is not None:
-                # The two ends of one 4-tuple: the attempt cannot succeed any more.
-                self.close(other)
+        unproven = sum(not other.isActive and not other.isProven for other in self._live.values())
         connection = self._new(local, remote, False, now, self._config.proofTimeout)
-        connection.pair = pair
         connection.openAt = now
         connection.move(ConnectionEvent.CONNECT)
         self.trace(now, EventKind.ACCEPTED, connection)
-        unproven = sum(not other.isActive and not other.isProven for other in self._live.values())
-        if not self._isSearching or unproven > self._config.maximalUnproven:
+        if not self._isSearching or unproven >= self._config.maximalUnproven:
             self.close(connection)
+            return connection.id
+        connection.pair = self._checkList.find(Transport.TCP, local, remote)
+        for other in self.live:
+            isSame = other.local == local and other.remote == remote
+            if isSame and other.state is ConnectionState.CONNECTING:
+                # The two ends of one 4-tuple: the attempt cannot succeed any more.
+                self.close(other)
         return connection.id
 
     def lost(self, id: int, now: float) -> None:
@@ -169,12 +170,10 @@ class StreamConnections:
         """
         Have all pairs failed for good, with no connection left?
         """
-        if self._live or self._flow.isPatient:
+        pairs = self._checkList.ofTransport(Transport.TCP)
+        if self._live or (pairs and self._flow.isPatient):
             return False
-        return all(
-            pair.state is PairState.FAILED and pair.retryAt is None
-            for pair in self._checkList.ofTransport(Transport.TCP)
-        )
+        return all(pair.state is PairState.FAILED and pair.retryAt is None for pair in pairs)
 
     def stop(self, keep: StreamConnection | None = None) -> None:
         """
@@ -190,6 +189,11 @@ class StreamConnections:
     # --- connections ------------------------------------------------------------------------
 
     def find(self, id: int) -> StreamConnection | None:
+        """
+        The connection of a number; L{None} where it is gone.
+
+        @raise LocalProtocolError: There never was one.
+        """
         if not 0 < id <= self._lastId:
             raise LocalProtocolError(f"this session has no connection {id}")
         return self._live.get(id)
@@ -241,6 +245,9 @@ class StreamConnections:
         self.trace(now, EventKind.CONNECT_STARTED, connection)
 
     def close(self, connection: StreamConnection) -> None:
+        """
+        Close a connection, or give up the attempt; its pair does not care.
+        """
         connection.move(ConnectionEvent.CLOSE)
         del self._live[connection.id]
         self._journal.add(CloseConnection(connection.id))

@@ -88,22 +88,23 @@ class CheckListTests(SynchronousTestCase):
         Transport, family, loopback, link-local and the way of connecting must fit.
         """
 
-        def tcp(kind: str) -> Candidate:
-            return Candidate.parse(f"1 1 tcp 1 10.0.0.2 5 typ host tcptype {kind}")
+        def tcp(kind: str, at: str = "10.0.0.3") -> Candidate:
+            return Candidate.parse(f"1 1 tcp 1 {at} 5 typ host tcptype {kind}")
 
         for local, remote, expected in (
             (host("10.0.0.2:5"), host("198.51.100.7:6"), True),
             (host("10.0.0.2:5"), host("10.0.0.3:6", Transport.TCP), False),
             (host("10.0.0.2:5"), host("[2001:db8::1]:6"), False),
+            (host("10.0.0.2:5"), host("10.0.0.2:5"), False),
             (host("127.0.0.1:5"), host("127.0.0.1:6"), True),
             (host("127.0.0.1:5"), host("10.0.0.3:6"), False),
             (host("10.0.0.2:5"), host("127.0.0.1:6"), False),
             (host("[fe80::1]:5"), host("[fe80::2]:6"), True),
             (host("[2001:db8::1]:5"), host("[fe80::2]:6"), False),
-            (tcp("so"), tcp("so"), True),
-            (tcp("passive"), tcp("so"), True),
-            (tcp("passive"), tcp("passive"), False),
-            (tcp("so"), tcp("active"), False),
+            (tcp("so", "10.0.0.2"), tcp("so"), True),
+            (tcp("passive", "10.0.0.2"), tcp("so"), True),
+            (tcp("passive", "10.0.0.2"), tcp("passive"), False),
+            (tcp("so", "10.0.0.2"), tcp("active"), False),
         ):
             self.assertIs(canPair(local, remote), expected, f"{local} {remote}")
 

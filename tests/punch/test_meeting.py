@@ -408,9 +408,13 @@ class MeetingTests(MeetingTestCase):
         A session without anything to try fails at once when both sides are complete, and says why.
         """
         wire = Wire()
-        for transports, sentence in ((TCP, "no address for TCP"), (UDP, "no address for UDP")):
+        for transports, flow, sentence in (
+            (TCP, TCPFlow.SIMULTANEOUS, "no address for TCP"),
+            (UDP, TCPFlow.SIMULTANEOUS, "no address for UDP"),
+            (BOTH, TCPFlow.SEQUENTIAL, "no address for TCP or UDP"),
+        ):
             alice = Station(wire=wire, network=wire.public, host="203.0.113.1")
-            alice.start(configs(wire, transports)[0])
+            alice.start(configs(wire, transports, flow)[0])
             for candidate in alice.candidates(transports):
                 alice.session.addLocalCandidate(candidate, wire.now)
             alice.session.endOfLocalCandidates(wire.now)
