@@ -3,7 +3,8 @@ Draws a sequence diagram as an image: one self-contained SVG file, for light and
 
 Owns: what is where in the picture, its colours and fonts.
 Knows nothing of: what the messages mean.
-Driven by: C{holepunch demo --svg}; also draws the pictures of the documentation.
+Driven by: C{holepunch demo --svg}. So the pictures of the documentation are made, too: one run of
+the demonstration each, with C{--transport} and C{--tcp-flow} as their names in C{docs/pictures} say.
 """
 
 from __future__ import annotations

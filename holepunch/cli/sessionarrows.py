@@ -162,13 +162,14 @@ class Arrows:
     def _succeeded(self, side: SessionSide, connect: Connect, connectedAt: float) -> None:
         other = self.other(side)
         duration = connectedAt - connect.startedAt
-        opposite = [
-            each.connectedAt - each.startedAt
+        # The same connection, opened from the other end, where both succeeded.
+        opposite = {
+            each.connectedAt - each.startedAt: each.connectedAt
             for each in other.connects()
             if each.connectedAt is not None
             and side.isSeenAt(connect.local, each.remote)
             and other.isSeenAt(each.local, connect.remote)
-        ]
+        }
         quickest = min([duration, *opposite])
         if quickest < _SYN_TIMEOUT:
             self.flight = quickest / 2
@@ -180,7 +181,7 @@ class Arrows:
         self._stopped(side, connect.startedAt, "SYN")
         if duration > _DROPPED * quickest:
             # The other side's SYN came through: this side answers it, and is answered.
-            self.between(other, connectedAt - flight, connectedAt, "ACK", kind)
+            self.between(other, min(connectedAt, opposite[quickest]), connectedAt, "ACK", kind)
         else:
             again = connectedAt - 2 * flight
             self.between(side, again, connectedAt - flight, "SYN again", kind)
