@@ -232,14 +232,15 @@ class Peer(Service):
         await self._announce()
 
     async def _announce(self) -> None:
-        self._ensureRunning()
         acceptors = self._sessions.streamAcceptors
         acceptors.pop(PING, None)
         if self._sessions.isAccepting:
+            self._ensureRunning()
             # Whoever accepts anything answers pings, too.
             acceptors[PING] = self._answerPings
         await self._keeper.setAccepting(self._sessions.isAccepting)
-        await self._keeper.whenRegistered()
+        if self.running:
+            await self._keeper.whenRegistered()
 
     def _answerPings(self, stream: SecureStream) -> None:
         attachProtocol(stream, Factory.forProtocol(PingAnswerer))

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from holepunch.address import Family, Transport
-from holepunch.errors import HolepunchError, PeerClosed, RendezvousUnreachable
+from holepunch.errors import HolepunchError, PeerClosed, PeerReplaced, RendezvousUnreachable
 from holepunch.identity import Identity
 from holepunch.interfaces import IHostAddresses, IKnownServices, IRendezvousEvents
 from holepunch.peer.assist import AssistClient, MappedCallback
@@ -93,6 +93,7 @@ class RegistrationKeeper:
         self._accepts = False
         self._loop: Deferred[None] | None = None
         self._lost: Deferred[None] | None = None
+        self._finalReason: PeerReplaced | None = None
         self._waiting: list[tuple[Deferred[MainConnectionState], bool]] = []
         self.state: MainConnectionState | None = None
 
@@ -101,6 +102,7 @@ class RegistrationKeeper:
         Begin to register.
         """
         if self._loop is None:
+            self._finalReason = None
             self._loop = Deferred.fromCoroutine(self._run())
             self._loop.addErrback(self._loopEnded)
 
@@ -113,13 +115,14 @@ class RegistrationKeeper:
         Say goodbye and close everything.
         """
         loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.cancel()
         state = self.state
         if state is not None:
             state.client.goodbye()
             self.lost(PeerClosed("the peer was stopped"))
         self._settle(PeerClosed("the peer was stopped"), always=True)
+        if loop is not None:
+            # Not at once: the loop itself may have called whoever stops us.
+            await deferLater(self._reactor, 0, loop.cancel)
 
     def whenRegistered(self, isPatient: bool = True) -> Deferred[MainConnectionState]:
         """
@@ -131,6 +134,8 @@ class RegistrationKeeper:
         waiting: Deferred[MainConnectionState] = Deferred(self._forget)
         if self.state is not None:
             waiting.callback(self.state)
+        elif self._finalReason is not None:
+            waiting.errback(self._finalReason)
         else:
             self._waiting.append((waiting, isPatient))
         return waiting
@@ -152,6 +157,9 @@ class RegistrationKeeper:
             return
         state.assist.stop()
         state.ports.release()
+        if isinstance(reason, PeerReplaced):
+            # Whoever took our place has our key: to come back would only take it from him again.
+            self._finalReason = reason
         self._changed(reason)
         lost, self._lost = self._lost, None
         if lost is not None:
@@ -177,6 +185,8 @@ class RegistrationKeeper:
                 self._changed(state)
                 self._settle(state, always=True)
                 await lost
+                if self._finalReason is not None:
+                    return
             await deferLater(self._reactor, policy(failures), lambda: None)
 
     async def _connect(self) -> MainConnectionState:

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from holepunch.address import Transport
-from holepunch.errors import HolepunchError, SessionTimedOut
-from holepunch.identity import Identity
+from holepunch.errors import HolepunchError, SessionTimedOut, WrongPeer
+from holepunch.identity import Identity, PeerID
 from holepunch.interfaces import IHostAddresses, IRendezvousEvents
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.datagrampath import DatagramPath
@@ -32,7 +32,7 @@ from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
 from holepunch.peer.securestream import SecureStream
 from holepunch.peer.session import Session
 from holepunch.punch import Candidate
-from holepunch.rendezvous.introduction import Answer, Introduction, SessionEnd
+from holepunch.rendezvous.introduction import Answer, EndReason, Introduction, SessionEnd
 
 _ANSWER_TIMEOUT = 30.0
 
@@ -126,6 +126,12 @@ class Sessions:
                 flow=options.tcpFlow,
                 candidates=candidates,
             )
+            if PeerID.looksLike(target) and introduction.remote.text != target:
+                end = SessionEnd(EndReason.CANCELLED, "the service introduced another peer")
+                main.client.endSession(introduction.sessionID, end).addErrback(lambda failure: None)
+                raise WrongPeer(
+                    f"the rendezvous service introduced {introduction.remote} instead of {target}"
+                )
             return self._begin(
                 introduction,
                 main,

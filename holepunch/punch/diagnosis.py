@@ -15,11 +15,11 @@ from holepunch.errors import NoPathFound
 from holepunch.punch.fate import Fate
 from holepunch.punch.pair import CandidatePair
 
-_RELAY = "allow a relay, or use a network whose NAT keeps its ports"
+_ELSEWHERE = "try a network whose NAT keeps its ports, or forward a port to one side"
 
 _NOTHING = (
     "Nothing came through: both NATs seem to choose ports for each destination, or a firewall"
-    " blocks the traffic; " + _RELAY + "."
+    " blocks the traffic; " + _ELSEWHERE + "."
 )
 
 # The first line with a fate that some pair had: over UDP before TCP, the telling ones first.
@@ -32,12 +32,12 @@ _ADVICE: tuple[tuple[frozenset[Fate], str], ...] = (
     (
         frozenset({Fate.UNPROVEN, Fate.CLOSED_EARLY, Fate.STRANGER, Fate.REJECTED}),
         "Something accepted the connection but is not the peer, such as a firewall that answers for"
-        " others: try UDP, or " + _RELAY + ".",
+        " others: try UDP, or " + _ELSEWHERE + ".",
     ),
     (
         frozenset({Fate.REFUSED, Fate.RESET}),
         "Connections are refused on the way: a NAT or firewall answers with resets; try UDP, or"
-        " allow a relay.",
+        " another network.",
     ),
     (frozenset({Fate.CONNECT_TIMED_OUT, Fate.IN_PROGRESS}), _NOTHING),
     (
@@ -86,9 +86,9 @@ def _explain(
             f"The peer announced no address for {names}: it may be offline, or allow others only."
         )
     if not pairs:
-        return "The two sides have no address of the same kind (IPv4 or IPv6): allow a relay."
+        return "The two sides have no address of the same kind (IPv4 or IPv6)."
     found = {pair.fate for pair in pairs}
     for fates, sentence in _ADVICE:
         if found & fates:
             return sentence
-    return "No candidate pair worked: try again, or allow a relay."
+    return "No candidate pair worked: try again, or from another network."

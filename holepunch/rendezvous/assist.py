@@ -169,8 +169,12 @@ class AssistProtocol(DatagramProtocol):
         """
         Send a datagram from this socket.
         """
+        host = destination.host
+        if ":" in self.local.host and ":" not in host:
+            # A socket on all IPv6 addresses gets IPv4's datagrams, too (RFC 3493 section 3.7).
+            host = f"::ffff:{host}"
         try:
-            cast(IUDPTransport, self.transport).write(data, (destination.host, destination.port))
+            cast(IUDPTransport, self.transport).write(data, (host, destination.port))
         except OSError:
             # No route, a full buffer, a packet filter: to the client it is a datagram lost.
             self.assist.dropped += 1

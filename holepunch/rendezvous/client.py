@@ -122,6 +122,8 @@ class RendezvousClient(Line):
         """
         Ask to be introduced to the peer with this name or ID.
 
+        @param candidates: Those of the local ports to be used; none if these are the registered
+            ones, whose mapped addresses the service knows already.
         Cancelling the Deferred also ends the session, if the service opened one.
 
         @raise UnknownPeer: Nobody is registered so.

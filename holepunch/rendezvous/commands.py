@@ -98,12 +98,15 @@ class Register(Command):
         (b"keepaliveInterval", Float()),
         (b"version", Text()),
     ]
-    errors = _errors(errors.NameTaken, errors.BadName)
+    errors = _errors(errors.NameTaken, errors.BadName, errors.SessionRefused)
 
 
 class RequestSession(Command):
     """
     Peer to service: introduce me to the peer with this name or ID.
+
+    C{candidates} are those of the local ports that the peer will use, where these are not the
+    registered ones; it is empty where they are.
     """
 
     arguments = [

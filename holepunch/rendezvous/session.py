@@ -27,6 +27,7 @@ class Side:
     """
     One of the two peers of a session.
 
+    @ivar hasOwnPorts: Does it use other local ports than those that it registered?
     @ivar isIntroduced: Has it been told about the other side?
     @ivar isReady: Has it said so?
     """
@@ -34,6 +35,7 @@ class Side:
     registration: Registration
     credentials: Credentials
     ticket: Ticket
+    hasOwnPorts: bool = False
     isIntroduced: bool = False
     isReady: bool = False
     _dropped: int = 0

@@ -175,12 +175,14 @@ class Switchboard:
         *,
         transports: Sequence[Transport],
         flow: TCPFlow,
-        candidates: Iterable[Candidate],
+        candidates: Sequence[Candidate],
         now: float,
     ) -> str:
         """
         C{requester} asks to be introduced to C{target}.
 
+        @param candidates: Those of the ports that the requester will use; none when these are the
+            registered ones.
         @return: The session's ID. L{Introduce}, or L{PassEnd} where it is not to be, follows.
         @raise TooManyRequests: The requester has too many sessions.
         @raise SessionRefused: The target has too many, or the two share no transport.
@@ -204,8 +206,10 @@ class Switchboard:
         self._sessions[sessionID] = session
         for side in session.sides:
             self._ofConnection.setdefault(side.connection, {})[sessionID] = session
-            side.claim(side.registration.candidates, self._limits.candidatesPerSession)
-        session.requester.claim(candidates, self._limits.candidatesPerSession)
+        session.requester.hasOwnPorts = bool(candidates)
+        for side in session.sides:
+            claimed = candidates if side.hasOwnPorts else side.registration.candidates
+            side.claim(claimed, self._limits.candidatesPerSession)
         self._recall(session, now)
         if not session.isAwaitingAnswer:
             self._introduce(session, session.requester)
@@ -285,7 +289,11 @@ class Switchboard:
         if holder.sessionID is None:
             observation = Observation(transport, address, now)
             self._effects.append(Observed(holder.connection, observation))
-            concerned = list(sessions.values())
+            concerned = [
+                session
+                for session in sessions.values()
+                if not session.sideOf(holder.connection).hasOwnPorts
+            ]
         else:
             concerned = [sessions[holder.sessionID]]
         for session in concerned:
@@ -315,6 +323,8 @@ class Switchboard:
             registration = side.registration
             # The peer's own candidates first: one that equals its mapped address is a host one.
             session.release(side)
+            if side.hasOwnPorts:
+                continue
             if registration.isMainPunchable:
                 session.observe(side, Transport.TCP, registration.observed)
             for observation in registration.observations:

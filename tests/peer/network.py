@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from holepunch.address import TransportAddress
 from holepunch.identity import Identity
+from holepunch.interfaces import IRegistry
 from holepunch.lab import SimulatedHost, SimulatedInternet, Topology
 from holepunch.peer import FixedHostAddresses, Peer, PeerConfig
 from holepunch.peer.events import Mapped, PeerEvent, Registered
@@ -117,7 +118,7 @@ class Network:
         self.peers: list[tuple[Peer, SimulatedHost]] = []
         self.startService()
 
-    def startService(self) -> None:
+    def startService(self, registry: IRegistry | None = None) -> None:
         host = self.internet.host("rendezvous")
         self.service = RendezvousService(
             host.reactor,
@@ -126,6 +127,7 @@ class Network:
                 TransportAddress(address, 3478 + index)
                 for index, address in enumerate(host.addresses)
             ],
+            registry=registry,
         )
         self.service.startService()
 

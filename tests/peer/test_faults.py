@@ -18,6 +18,7 @@ from holepunch.errors import (
     PeerClosed,
     PeerIsSelf,
     PeerNotListening,
+    PeerReplaced,
     RendezvousUnreachable,
     SessionTimedOut,
     UnknownPeer,
@@ -28,6 +29,7 @@ from holepunch.identity import Identity
 from holepunch.peer import FixedHostAddresses, Peer, PeerConfig, SessionOptions
 from holepunch.peer.events import Disconnected, Registered
 from holepunch.punch import TCPFlow
+from holepunch.rendezvous import MemoryRegistry
 from tests.peer.network import EchoFactory, Network, RecorderFactory
 from tests.peer.test_scenarios import ScenarioTestCase
 
@@ -327,3 +329,91 @@ class VanishingTests(FaultTestCase):
                 network.waitFor(connecting)
             except PeerClosed:
                 continue
+
+
+class LyingServiceTests(FaultTestCase):
+    """
+    A service that does not tell the truth.
+    """
+
+    def test_otherPeer(self) -> None:
+        """
+        A peer that was asked for by its ID is not replaced by whom the service likes.
+        """
+        network = self.start()
+        carol = network.peer("bob", "carol")
+        network.listen(carol, EchoFactory())
+
+        class Lying(MemoryRegistry):
+            def find(registry, target: str) -> Any:
+                return super().find("carol")
+
+        lying = Lying()
+        network.waitFor(network.service.stopService())
+        network.startService(registry=lying)
+        network.internet.advance(10.0)
+        connecting = self.connect(self.bob.peerID.text)
+        self.assertRaises(WrongPeer, network.waitFor, connecting)
+
+
+class StoppingTests(FaultTestCase):
+    """
+    Peers that are stopped, or replaced, in the middle of something.
+    """
+
+    def test_stopInErrback(self) -> None:
+        """
+        A peer that is stopped because its registration failed tries no more.
+        """
+        network = self.start()
+        impostor = network.peer("alice", "bob")
+        stopped: list[Any] = []
+
+        def stop(failure: Failure) -> Deferred[None]:
+            failure.trap(NameTaken)
+            return impostor.stopService().addCallback(stopped.append)
+
+        impostor.whenRegistered().addErrback(stop)
+        network.internet.advance(20.0)
+        self.assertEqual(stopped, [None])
+        tries = len(network.events["bob"])
+        network.internet.advance(60.0)
+        self.assertNotIn(Disconnected, [type(each) for each in network.events["bob"][tries:]])
+
+    def test_stopListeningAfterStop(self) -> None:
+        """
+        A port that is closed after its peer was stopped does not start the peer again.
+        """
+        network = self.build(PAIR)
+        bob = network.peer("bob", "bob")
+        port = network.listen(bob, EchoFactory())
+        network.waitFor(bob.stopService())
+        network.waitFor(port.stopListening())
+        self.assertFalse(bob.running)
+
+    def test_restart(self) -> None:
+        """
+        A peer that was stopped can be started again.
+        """
+        network = self.start()
+        network.waitFor(self.bob.stopService())
+        self.bob.startService()
+        network.waitFor(self.bob.whenRegistered())
+        network.waitFor(self.connect())
+
+    def test_replaced(self) -> None:
+        """
+        A peer whose identity registers from elsewhere is replaced, and does not come back to
+        replace the other one in turn.
+        """
+        network = self.build(PAIR)
+        identity = Identity.generate()
+        first = network.peer("alice", "first", identity=identity)
+        network.waitFor(first.whenRegistered())
+        second = network.peer("bob", "second", identity=identity)
+        network.waitFor(second.whenRegistered())
+        network.internet.advance(60.0)
+        self.assertRaises(PeerReplaced, network.waitFor, first.whenRegistered())
+        kinds = [type(event) for event in network.events["second"]]
+        self.assertEqual(kinds.count(Registered), 1)
+        self.assertNotIn(Disconnected, kinds)
