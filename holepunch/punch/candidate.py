@@ -70,7 +70,7 @@ class Candidate:
 
     @ivar foundation: Equal for candidates of the same type, base, transport and server.
     @ivar related: For reflexive and relayed candidates, the address that they were derived from.
-    @ivar base: The local address that packets are sent from; L{None} for remote candidates, and
+    @ivar base: The local address that packets are sent from; C{None} for remote candidates, and
         where it is C{address} itself.
     """
 

@@ -97,7 +97,7 @@ class CheckList:
         """
         Take a candidate of this side.
 
-        @return: The pairs that it made; L{None} where the candidate is of no use, or one too many.
+        @return: The pairs that it made; C{None} where the candidate is of no use, or one too many.
         """
         if not self._isWanted(candidate) or candidate in self._local:
             return None
@@ -142,7 +142,7 @@ class CheckList:
         An authenticated check came from an address to a base that make no pair yet: a
         peer-reflexive candidate (RFC 8445 section 7.3.1.3).
 
-        @return: The new pair; L{None} where there is no such base, or no place.
+        @return: The new pair; C{None} where there is no such base, or no place.
         """
         locals = [
             candidate

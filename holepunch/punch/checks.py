@@ -53,7 +53,7 @@ class ReceivedCheck:
 
     @ivar priority: What a peer-reflexive candidate learned from this check has (RFC 8445 section
         7.3.1.3).
-    @ivar remoteTieBreaker: L{None} where the check claims no role.
+    @ivar remoteTieBreaker: C{None} where the check claims no role.
     """
 
     message: ReceivedMessage
@@ -132,7 +132,7 @@ class Authenticator:
         """
         Judge a request that arrived.
 
-        @return: L{None} unless it is a check for this session, made by somebody who knows the
+        @return: C{None} unless it is a check for this session, made by somebody who knows the
             local password.
         """
         if message.method != Method.BINDING or message.messageClass is not MessageClass.REQUEST:

@@ -42,8 +42,8 @@ class SessionConfig:
     """
     The fixed parameters of one session; times are in seconds.
 
-    @ivar tieBreaker: 64 random bits (RFC 8445 section 16.1); drawn from C{randomBytes} if L{None}.
-    @ivar remoteCredentials: L{None} until they are known: see L{PunchSession.setRemoteCredentials}.
+    @ivar tieBreaker: 64 random bits (RFC 8445 section 16.1); drawn from C{randomBytes} if C{None}.
+    @ivar remoteCredentials: C{None} until they are known: see L{PunchSession.setRemoteCredentials}.
     @ivar transports: What the session may use; pairs of any other transport are not formed.
     @ivar preferredTransport: Which transport wins between paths of one kind.
     @ivar isRequester: This side asked for the session. In the sequential flow it connects last.

@@ -43,7 +43,7 @@ class Credentials:
         """
         Make credentials with 48 bits in the fragment and 192 bits in the password.
 
-        @param randomBytes: Such as L{os.urandom}.
+        @param randomBytes: Such as C{os.urandom}.
         """
         return cls(
             base64.b64encode(randomBytes(6)).decode("ascii"),

@@ -26,7 +26,7 @@ class Path:
     @ivar local: The local address that the path sends from (the base).
     @ivar remote: The address that it sends to.
     @ivar localCandidate: This side's candidate, as far as known the one that the other side sees.
-    @ivar connection: The TCP connection; L{None} over UDP.
+    @ivar connection: The TCP connection; C{None} over UDP.
     @ivar rtt: The round trip in seconds, where it was measured.
     """
 

@@ -70,7 +70,7 @@ class CandidatePair:
     @ivar priority: Of the pair; higher is better.
     @ivar attempts: How many checks (UDP) or connects (TCP) were begun.
     @ivar startedAt: When the first of them was begun.
-    @ivar retryAt: When a failed pair is tried again; L{None} for never.
+    @ivar retryAt: When a failed pair is tried again; C{None} for never.
     @ivar rtt: The round trip in seconds, once measured.
     @ivar isNominated: The controlling side chose this pair.
     @ivar isRemoteProven: The other side has shown the credential on this pair.
@@ -151,7 +151,7 @@ class CandidatePair:
         """
         What was under way failed.
 
-        @param retryAt: When to try again; L{None} for never.
+        @param retryAt: When to try again; C{None} for never.
         """
         self._move(PairEvent.FAIL)
         self.fate = fate

@@ -115,7 +115,7 @@ class SentChecks:
 
     def due(self, now: float) -> list[tuple[SentCheck, bytes | None]]:
         """
-        Which checks are due now: to be sent again, with their bytes, or given up, with L{None}.
+        Which checks are due now: to be sent again, with their bytes, or given up, with C{None}.
         """
         found: list[tuple[SentCheck, bytes | None]] = []
         for sent in list(self._waiting.values()):

@@ -295,7 +295,7 @@ class PunchSession:
 
     def nextTimeout(self) -> float | None:
         """
-        When to call L{handleTimeout}; L{None} for never. May be in the past: then at once.
+        When to call L{handleTimeout}; C{None} for never. May be in the past: then at once.
         """
         if self._state.isOver:
             return None

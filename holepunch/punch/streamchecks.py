@@ -141,7 +141,7 @@ class StreamChecks:
 
     def patienceEndsAt(self, now: float) -> float | None:
         """
-        Until when to wait for the answer to a nomination; L{None} where nothing is waited for.
+        Until when to wait for the answer to a nomination; C{None} where nothing is waited for.
         """
         ends = [
             live.sentAt + live.nominationPatience

@@ -68,12 +68,12 @@ class StreamConnection:
     """
     One connection, or the attempt at one.
 
-    @ivar pair: L{None} while an accepted connection from an unforeseen address proved nothing.
+    @ivar pair: C{None} while an accepted connection from an unforeseen address proved nothing.
     @ivar isActive: This side connected; it sends the first check.
     @ivar isPunch: This side connects only to open the hole (sequential flow).
     @ivar isProven: The other side has shown the credential here.
     @ivar isMuted: What arrives is of no interest any more, but closing would be too early.
-    @ivar deadline: When the connection is given up; L{None} for never.
+    @ivar deadline: When the connection is given up; C{None} for never.
     @ivar since: When it was begun or accepted.
     @ivar openAt: When it was established.
     @ivar sent: The checks under way, at most a plain and a nominating one.

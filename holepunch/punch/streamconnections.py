@@ -190,7 +190,7 @@ class StreamConnections:
 
     def find(self, id: int) -> StreamConnection | None:
         """
-        The connection of a number; L{None} where it is gone.
+        The connection of a number; C{None} where it is gone.
 
         @raise LocalProtocolError: There never was one.
         """

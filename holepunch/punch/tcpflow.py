@@ -44,7 +44,7 @@ class ConnectFlow(Protocol):
 
     def retryAt(self, pair: CandidatePair, fate: Fate, now: float) -> float | None:
         """
-        When to try a pair again that has just failed; L{None} for never.
+        When to try a pair again that has just failed; C{None} for never.
         """
 
 

@@ -147,8 +147,9 @@ class MiniTCP:
         if connection is None:
             self._receiveNew(packet)
         elif flags & TCPFlag.RST:
+            wasEstablished = connection.state is MiniState.ESTABLISHED
             self._remove(connection)
-            if connection.state is not MiniState.ESTABLISHED and connection.isActive:
+            if not wasEstablished and connection.isActive:
                 connection.failed(connection)
             else:
                 connection.lost(connection)

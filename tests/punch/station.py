@@ -297,9 +297,11 @@ class Station:
     def _lost(self, connection: MiniConnection) -> None:
         id = self._ids.pop(connection)
         del self._connections[id]
-        if id != self._handedOver:
-            self.session.connectionLost(id, self.wire.now)
-            self.pump()
+        if id == self._handedOver:
+            self.lost = PathLost("the connection was reset")
+            return
+        self.session.connectionLost(id, self.wire.now)
+        self.pump()
 
 
 @attrs.define(eq=False)

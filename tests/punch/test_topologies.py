@@ -168,7 +168,8 @@ def play(scenario: Scenario) -> tuple[Station, Station]:
                 decoy.attack(station.base, ufrags)
     introduce(alice, bob, scenario.transports, scenario.skew)
     run(wire, lambda: isSettled(alice, bob), 40.0)
-    run(wire, lambda: False, 40.0)
+    # Long enough for a nomination that nobody confirms, and too short to lose consent by bad luck.
+    run(wire, lambda: False, 25.0)
     return alice, bob
 
 
@@ -189,7 +190,11 @@ class TopologyTests(SynchronousTestCase):
         if hasPath[0]:
             self.checkAgreement(alice, bob)
         else:
-            self.assertEqual(alice.heard + bob.heard, [])
+            # A path that was lost may have carried data; nobody else's has come.
+            self.assertLessEqual(set(alice.heard + bob.heard), {HELLO, ANSWER})
+            for station in (alice, bob):
+                if station.path is None:
+                    self.assertEqual(station.heard, [])
         for station in (alice, bob):
             self.checkStreams(station)
             station.session.close("the end", station.wire.now)
