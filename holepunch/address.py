@@ -188,7 +188,7 @@ def splitHostPort(text: str, defaultPort: int | None = None) -> tuple[str, int]:
     """
     Read C{host:port}, where host is a name, an IPv4 literal, or an IPv6 literal in brackets.
 
-    @param defaultPort: Used where the text names no port; L{None} demands one.
+    @param defaultPort: Used where the text names no port; C{None} demands one.
     @return: The host, not yet resolved, and the port.
     @raise BadAddress: The text is nothing of the kind.
     """

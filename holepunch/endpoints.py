@@ -1,6 +1,6 @@
 r"""
-Endpoint strings: C{holepunch:} for L{clientFromString<twisted.internet.endpoints.clientFromString>}
-and L{serverFromString<twisted.internet.endpoints.serverFromString>}.
+Endpoint strings: C{holepunch:} for C{twisted.internet.endpoints.clientFromString}
+and C{twisted.internet.endpoints.serverFromString}.
 
 Client: C{holepunch:PEER[:rendezvous=…][:identity=…][:timeout=…][:tcpFlow=…]}, where PEER is a name
 or peer ID. Server: C{holepunch:[name=NAME][:rendezvous=…][:identity=…]}. A colon inside a value is

@@ -23,7 +23,7 @@ class IRendezvousEvents(Interface):
         Another peer asks for this one.
 
         @param introduction: The L{Introduction<holepunch.rendezvous.introduction.Introduction>}.
-        @return: L{True}, L{False}, an L{Answer<holepunch.rendezvous.introduction.Answer>}, or a
+        @return: C{True}, C{False}, an L{Answer<holepunch.rendezvous.introduction.Answer>}, or a
             Deferred of one of these.
         """
 
@@ -61,12 +61,12 @@ class IKnownServices(Interface):
     def recall(location: Any) -> Any:
         """
         The L{PeerID<holepunch.identity.PeerID>} remembered for a
-        L{ServiceLocation<holepunch.rendezvous.location.ServiceLocation>}, or L{None}.
+        L{ServiceLocation<holepunch.rendezvous.location.ServiceLocation>}, or C{None}.
         """
 
     def remember(location: Any, peerID: Any) -> None:
         """
-        Note the key of a service for which L{recall} gave L{None}.
+        Note the key of a service for which L{recall} gave C{None}.
         """
 
 
@@ -85,7 +85,7 @@ class IRegistry(Interface):
         It takes the place of every earlier one of the same peer ID.
 
         @raise NameTaken: Another peer is registered under its name.
-        @return: The registration that was replaced, or L{None}.
+        @return: The registration that was replaced, or C{None}.
         """
 
     def update(registration: Any) -> Any:
@@ -100,7 +100,7 @@ class IRegistry(Interface):
 
     def find(target: str) -> Any:
         """
-        The registration of the peer with this name or ID, or L{None}.
+        The registration of the peer with this name or ID, or C{None}.
         """
 
 

@@ -40,7 +40,7 @@ class IdentityTLS:
     Makes TLS connections that prove one identity, and demand the proof of another one.
 
     @param identity: What this side proves.
-    @param expected: The one peer that is believed; L{None} believes whoever proves some Ed25519
+    @param expected: The one peer that is believed; C{None} believes whoever proves some Ed25519
         key, and L{peerIDOf} tells which.
     @param protocols: What the connection may be used for (ALPN, RFC 7301): the client offers them,
         the server takes the first one offered that it has, and breaks off when there is none.
@@ -248,7 +248,7 @@ def peerIDOf(transport: object) -> PeerID | None:
     """
     The peer ID that the other side of a TLS connection proved, after the handshake.
 
-    @return: L{None} for an ordinary certificate.
+    @return: C{None} for an ordinary certificate.
     """
     certificate = cast(IdentityTLSTransport, transport).getPeerCertificate()
     if certificate is None or not _isIdentity(certificate):

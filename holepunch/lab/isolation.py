@@ -42,7 +42,7 @@ def leaveNetwork(isRootless: bool | None) -> bool:
     Move this process into a network namespace of its own.
 
     @param isRootless: Enter a user namespace first, in which the process is root: needs no
-        privileges, but a process with a single thread. L{None}: if it does not go without.
+        privileges, but a process with a single thread. C{None}: if it does not go without.
     @return: Is there a user namespace?
     @raise NamespacesUnavailable: The system refuses, or knows no namespaces.
     """

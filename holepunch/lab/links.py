@@ -43,7 +43,7 @@ class Interface:
     @ivar addresses: Its IPv4 addresses.
     @ivar prefix: How many bits of them are the subnet's.
     @ivar isDefault: Is it the way to everywhere else?
-    @ivar gateway: The router on that way; L{None}: there is none, the wire itself leads there.
+    @ivar gateway: The router on that way; C{None}: there is none, the wire itself leads there.
     """
 
     name: str = "eth0"

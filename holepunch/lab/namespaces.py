@@ -67,7 +67,7 @@ def available(isRootless: bool | None = None) -> str | None:
     Takes about half a second, and waits for it.
 
     @param isRootless: As for L{NamespaceLab}.
-    @return: L{None}: it can; otherwise a sentence that says why not.
+    @return: C{None}: it can; otherwise a sentence that says why not.
     """
     if not sys.platform.startswith("linux"):
         return "Network namespaces exist only on Linux; the simulated lab runs everywhere."
@@ -90,7 +90,7 @@ class NamespaceLab:
     A network of hosts and NATs, as real as one machine can make it.
 
     @param seed: All randomness of links and NATs comes from it.
-    @param isRootless: Do without privileges, in a user namespace; L{None}: if it does not
+    @param isRootless: Do without privileges, in a user namespace; C{None}: if it does not
         go without.
     @param useOffload: Let TCP segments cross the lab in long runs, uncut. Without it the lab is
         much slower, but a capture shows the segments as they would be on a real wire.
@@ -205,7 +205,7 @@ class NamespaceLab:
 
     def popen(self, host: str, arguments: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """
-        Start a command inside a host; C{options} are those of L{subprocess.Popen}.
+        Start a command inside a host; C{options} are those of C{subprocess.Popen}.
         """
         return subprocess.Popen(self.command(host, arguments), **options)
 
@@ -219,7 +219,7 @@ class NamespaceLab:
         """
         Start a command inside a host, under the reactor.
 
-        @param env: Its environment; L{None}: ours.
+        @param env: Its environment; C{None}: ours.
         """
         command = self.command(host, arguments)
         return self._reactor.spawnProcess(protocol, command[0], command, env=env)

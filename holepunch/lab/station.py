@@ -26,8 +26,8 @@ class Block:
     """
     Packets that go no further, in either direction.
 
-    @ivar protocol: Of this protocol; L{None}: of any.
-    @ivar remote: From and to this IP address; L{None}: any.
+    @ivar protocol: Of this protocol; C{None}: of any.
+    @ivar remote: From and to this IP address; C{None}: any.
     """
 
     protocol: Protocol | None = None

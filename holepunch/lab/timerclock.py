@@ -67,7 +67,7 @@ class TimerClock:
         self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
     ) -> DelayedCall:
         """
-        See L{IReactorTime.callLater}.
+        See C{IReactorTime.callLater}.
         """
         moment = self.seconds() + delay
         call = DelayedCall(moment, callable, args, kw, _forget, self._push, self.seconds)
@@ -76,7 +76,7 @@ class TimerClock:
 
     def getDelayedCalls(self) -> list[DelayedCall]:
         """
-        See L{IReactorTime.getDelayedCalls}.
+        See C{IReactorTime.getDelayedCalls}.
         """
         return [call for at, _, call in self._calls if call.active() and at == call.time]
 

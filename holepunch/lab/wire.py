@@ -89,7 +89,7 @@ class Wire:
         """
         Write one frame.
 
-        @return: L{False}: the kernel did not take it, and it is lost.
+        @return: C{False}: the kernel did not take it, and it is lost.
         """
         try:
             self._socket.sendmsg(pieces)

@@ -53,7 +53,7 @@ class AddressPool:
         """
         Choose the external host for an internal one that has none at the moment.
 
-        @return: L{None}: there is none of its family, or (one-to-one) all are taken.
+        @return: C{None}: there is none of its family, or (one-to-one) all are taken.
         """
         if self._isIdentity:
             return internal.host

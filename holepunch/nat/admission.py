@@ -70,7 +70,7 @@ class Admission:
 
     def timeout(self, state: TCPState | None) -> float:
         """
-        How long a session in C{state} (L{None}: of UDP) lives without packets.
+        How long a session in C{state} (C{None}: of UDP) lives without packets.
         """
         if state is None:
             return self._behaviour.udpTimeout

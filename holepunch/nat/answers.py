@@ -35,7 +35,7 @@ def refusalFor(packet: Packet, reason: DropReason, unsolicited: Unsolicited) -> 
     ICMP says I{port unreachable} of a port that is not mapped, and I{host unreachable} to a sender
     whom the filter keeps out.
 
-    @return: L{None}: silence.
+    @return: C{None}: silence.
     """
     if reason not in _UNSOLICITED:
         return None
@@ -51,7 +51,7 @@ def _resetFor(packet: Packet) -> Packet | None:
     """
     The RST with which a closed port answers, such that its receiver accepts it.
 
-    @return: L{None} for a segment that is a RST itself.
+    @return: C{None} for a segment that is a RST itself.
     """
     flags = packet.flags
     if flags & TCPFlag.RST:
@@ -78,7 +78,7 @@ def _unreachableFor(packet: Packet, code: UnreachableCode) -> Packet | None:
     """
     The ICMP error I{destination unreachable}, from the packet's destination to its source.
 
-    @return: L{None} for a packet that is an ICMP message itself (RFC 1122 section 3.2.2).
+    @return: C{None} for a packet that is an ICMP message itself (RFC 1122 section 3.2.2).
     """
     return _error(ICMPType.DESTINATION_UNREACHABLE, code, packet, packet.destination.host)
 
@@ -87,7 +87,7 @@ def timeExceededFor(packet: Packet, host: str) -> Packet | None:
     """
     The ICMP error I{time exceeded in transit}, from C{host} to the packet's source.
 
-    @return: L{None} for a packet that is an ICMP message itself (RFC 1122 section 3.2.2).
+    @return: C{None} for a packet that is an ICMP message itself (RFC 1122 section 3.2.2).
     """
     return _error(ICMPType.TIME_EXCEEDED, 0, packet, host)
 

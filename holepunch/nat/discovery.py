@@ -37,7 +37,7 @@ class Observation:
 @attrs.frozen(kw_only=True)
 class ProtocolReport:
     """
-    What was found out for UDP, or for TCP. L{None} is "could not be determined".
+    What was found out for UDP, or for TCP. C{None} is "could not be determined".
 
     @ivar isBlocked: Do no answers come at all?
     @ivar isTranslated: Is there a NAT?
@@ -165,7 +165,7 @@ def filteringBehaviour(
 
     @param isOtherHostHeard: Did an answer from another host, and another port, come in?
     @param isOtherPortHeard: Did one from the same host, and another port?
-        L{None} for each: the server could not send it.
+        C{None} for each: the server could not send it.
     """
     if isOtherHostHeard:
         return Filtering.ENDPOINT_INDEPENDENT

@@ -17,7 +17,7 @@ from holepunch.nat.packet import Protocol
 
 class RandomSource(Interface):
     """
-    Where the device takes randomness from: L{random.Random} is one.
+    Where the device takes randomness from: C{random.Random} is one.
     """
 
     def randrange(self, start: int, stop: int, /) -> int:
@@ -54,7 +54,7 @@ class PortAllocator:
 
         The way of the behaviour names a first choice; when that is taken, the next free port is.
 
-        @return: L{None} when no port is free.
+        @return: C{None} when no port is free.
         """
         wish = self._firstChoice(protocol, host, internalPort)
         for offset in range(self._count):

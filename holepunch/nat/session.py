@@ -53,7 +53,7 @@ class Session:
     @ivar isHairpin: Is the remote endpoint one of the device's own mapped addresses?
     @ivar madeMapping: Is it the session for which the mapping was made?
     @ivar state: With TCP: how far the connection has come.
-    @ivar synSequence: The sequence number of the last SYN from inside; L{None} before the first.
+    @ivar synSequence: The sequence number of the last SYN from inside; C{None} before the first.
     """
 
     mapping: MappingRecord

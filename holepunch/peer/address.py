@@ -22,7 +22,7 @@ class PunchedAddress:
     """
     One end of a punched path: the real endpoint and who is behind it.
 
-    It has the attributes of L{twisted.internet.address.IPv4Address} and, besides, the peer ID.
+    It has the attributes of C{twisted.internet.address.IPv4Address} and, besides, the peer ID.
 
     @ivar type: C{"TCP"} or C{"UDP"}.
     @ivar host: An IP literal.

@@ -124,7 +124,7 @@ class DatagramPath:
 
     def whenLost(self) -> Deferred[None]:
         """
-        Fails with L{PathLost} when the other side answers no more, or with L{PeerClosed} after
+        Fails with L{PathLost<holepunch.errors.PathLost>} when the other side answers no more, or with L{PeerClosed} after
         L{close}.
         """
         waiter: Deferred[None] = Deferred()
@@ -138,7 +138,7 @@ class DatagramPath:
         """
         Measure one round trip by an authenticated check.
 
-        @return: Fires with seconds; fails with L{PathLost} when there is no answer.
+        @return: Fires with seconds; fails with L{PathLost<holepunch.errors.PathLost>} when there is no answer.
         """
         ping: Deferred[float] = Deferred(self._forgetPing)
         if self._reason is not None:

@@ -67,7 +67,7 @@ class Demultiplexer:
         """
         The session that the check in C{data} names; its integrity is not yet verified.
 
-        @return: L{None} when C{data} is no request with a USERNAME of the form C{local:remote}
+        @return: C{None} when C{data} is no request with a USERNAME of the form C{local:remote}
             (RFC 8445 section 7.2.2), or when there is no such session.
         """
         try:

@@ -109,7 +109,7 @@ class SessionDriver:
 
     @ivar result: Fires with the stream or the datagram path, or fails with why there is none.
         Cancelling it ends the session.
-    @ivar selected: The path in use; L{None} before one was selected.
+    @ivar selected: The path in use; C{None} before one was selected.
     @ivar selectedAt: When that was.
     """
 

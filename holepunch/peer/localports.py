@@ -121,6 +121,6 @@ class LocalPorts:
 
     def streamPort(self, family: Family) -> StreamPort | None:
         """
-        The punching port of an address family; L{None} where this machine lacks the family.
+        The punching port of an address family; C{None} where this machine lacks the family.
         """
         return self._streamPorts.get(family)

@@ -3,7 +3,7 @@ A peer: a program that others can reach, and that can reach others, through NATs
 
 Owns: the public methods; what it accepts.
 Knows nothing of: sockets and checks.
-Driven by: programs. It is a L{twisted.application.service.Service}, so it also starts and stops
+Driven by: programs. It is a C{twisted.application.service.Service}, so it also starts and stops
 with an application.
 """
 
@@ -211,7 +211,7 @@ class Peer(Service):
 
     async def acceptStreams(self, acceptor: Callable[[SecureStream], None] | None) -> None:
         """
-        Give each stream that others open to C{acceptor}; L{None} accepts no more.
+        Give each stream that others open to C{acceptor}; C{None} accepts no more.
 
         Comes back when the service knows.
         """
@@ -224,7 +224,7 @@ class Peer(Service):
 
     async def acceptDatagrams(self, acceptor: Callable[[DatagramPath], None] | None) -> None:
         """
-        Give each datagram path that others open to C{acceptor}; L{None} accepts no more.
+        Give each datagram path that others open to C{acceptor}; C{None} accepts no more.
 
         Comes back when the service knows.
         """

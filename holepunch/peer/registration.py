@@ -55,7 +55,7 @@ class RegistrationKeeper:
     """
     Keeps one peer registered until stopped.
 
-    @ivar state: What there is while registered; L{None} in between.
+    @ivar state: What there is while registered; C{None} in between.
     """
 
     _log = Logger()

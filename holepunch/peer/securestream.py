@@ -5,7 +5,7 @@ Owns: one OpenSSL connection between a punched TCP connection below and the appl
 above; half-close (a close alert in one direction, RFC 8446 section 6.1), back-pressure both ways,
 and the reasons of C{connectionLost}.
 Knows nothing of: how the TCP connection came to be, candidates, or the rendezvous service.
-Driven by: L{holepunch.peer.punching}, which hands over the connection; then by the two transports.
+Driven by: L{holepunch.peer.driver}, which hands over the connection; then by the two transports.
 
 Twisted's own TLS transport has no half-close, so this is not a subclass of it.
 """
@@ -70,7 +70,7 @@ class SecureStream(Protocol):
         """
         @param connection: A fresh OpenSSL connection without a socket, already told whether it is
             client or server, that accepts only the expected peer.
-        @param handshakeDone: Called once, with L{None} when the peer is proven (then call
+        @param handshakeDone: Called once, with C{None} when the peer is proven (then call
             L{attach}), or with the reason why the connection came to nothing.
         """
         self._clock = clock
@@ -352,7 +352,7 @@ class SecureStream(Protocol):
 
     def getPeerCertificate(self) -> object:
         """
-        The certificate that the other side proved: a L{OpenSSL.crypto.X509}.
+        The certificate that the other side proved: a C{OpenSSL.crypto.X509}.
         """
         return self._tls.get_peer_certificate()
 

@@ -40,7 +40,7 @@ class Session:
     @ivar introduction: What the service told us.
     @ivar ports: The local ports that it uses.
     @ivar path: Fires with the stream or the datagram path, or fails with why there is none.
-    @ivar connected: What there is to tell about the path; L{None} before there is one.
+    @ivar connected: What there is to tell about the path; C{None} before there is one.
     @ivar outcome: The path.
     """
 

@@ -51,7 +51,7 @@ def attachProtocol(stream: SecureStream, factory: IProtocolFactory) -> IProtocol
     """
     Let C{factory} build the protocol of a new stream.
 
-    @return: L{None} when the factory wanted none; the stream is closed then.
+    @return: C{None} when the factory wanted none; the stream is closed then.
     """
     protocol = factory.buildProtocol(stream.getPeer())
     if protocol is None:
@@ -108,7 +108,7 @@ class PeerServerEndpoint:
         Register as a peer that may be asked for.
 
         @return: Fires with the port once that is so; fails with
-            L{CannotListenError<twisted.internet.error.CannotListenError>} when this peer listens
+            C{twisted.internet.error.CannotListenError} when this peer listens
             already, or with the service's reason.
         """
         return Deferred.fromCoroutine(self._listen(protocolFactory))

@@ -159,7 +159,7 @@ class StreamPort:
         """
         What C{connectTCP} takes as C{bindAddress} to connect from this port.
 
-        @param host: The local address; L{None} lets the system choose.
+        @param host: The local address; C{None} lets the system choose.
         """
         return makeBinding(
             self._any if host is None else host, self.port, reuseAddress=True, reusePort=True
@@ -176,7 +176,7 @@ class StreamPort:
         """
         Connect from this port.
 
-        @param failed: Called when the attempt came to nothing; never after L{IConnector.disconnect}
+        @param failed: Called when the attempt came to nothing; never after C{IConnector.disconnect}
             of a connection that was made.
         @param timeout: Seconds.
         """

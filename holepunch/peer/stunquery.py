@@ -163,7 +163,7 @@ class DatagramAsker(DatagramProtocol):
         @param change: From where the answer shall come.
         @param requestCount: How often the request is sent at most; a second after the last one it
             is given up.
-        @return: Fires with L{None} when there is no answer.
+        @return: Fires with C{None} when there is no answer.
         """
         return self._begin(server, change, requestCount, self._transactions)
 
@@ -216,7 +216,7 @@ class StreamAsker(Protocol):
     """
     Asks once on a TCP connection.
 
-    @ivar answered: Fires with the answer; with L{None} where the connection ended without one.
+    @ivar answered: Fires with the answer; with C{None} where the connection ended without one.
     """
 
     def __init__(self, randomBytes: Callable[[int], bytes]) -> None:

@@ -195,7 +195,7 @@ class AssistStream(Protocol, TimeoutMixin):
 
     def callLater(self, period: float, func: Callable[[], object]) -> IDelayedCall:
         """
-        Where L{TimeoutMixin} takes the time from.
+        Where C{TimeoutMixin} takes the time from.
         """
         return self.assist.exchange.clock.callLater(period, func)
 

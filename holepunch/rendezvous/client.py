@@ -66,7 +66,7 @@ class RendezvousClient(Line):
 
     Every Deferred that it gives fails with a L{RendezvousError} or another L{HolepunchError}.
 
-    @ivar serviceID: The peer ID that the service proved; L{None} if it showed a certificate for its
+    @ivar serviceID: The peer ID that the service proved; C{None} if it showed a certificate for its
         host name instead.
     @ivar isRegistered: Has the service accepted the registration, and is the connection up?
     """
@@ -122,10 +122,10 @@ class RendezvousClient(Line):
         """
         Ask to be introduced to the peer with this name or ID.
 
-        @param candidates: Those of the local ports to be used; none if these are the registered
-            ones, whose mapped addresses the service knows already.
         Cancelling the Deferred also ends the session, if the service opened one.
 
+        @param candidates: Those of the local ports to be used; none if these are the registered
+            ones, whose mapped addresses the service knows already.
         @raise UnknownPeer: Nobody is registered so.
         @raise PeerNotListening: That peer accepts no sessions.
         @raise PeerIsSelf: It is this peer.

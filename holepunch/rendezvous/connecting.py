@@ -48,12 +48,12 @@ def connectRendezvous(
 
     Cancelling the Deferred at any moment closes what was opened.
 
-    @param reactor: Provides L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>},
-        L{IReactorTime<twisted.internet.interfaces.IReactorTime>}, and, for a host name,
-        L{IReactorPluggableNameResolver<twisted.internet.interfaces.IReactorPluggableNameResolver>}.
-    @param known: Where the service's key is remembered when C{location} does not give it; L{None}
+    @param reactor: Provides C{twisted.internet.interfaces.IReactorTCP},
+        C{twisted.internet.interfaces.IReactorTime}, and, for a host name,
+        C{twisted.internet.interfaces.IReactorPluggableNameResolver}.
+    @param known: Where the service's key is remembered when C{location} does not give it; C{None}
         believes any.
-    @param bindAddress: What L{twisted.internet.tcp.makeBinding} gave: the punching port.
+    @param bindAddress: What C{twisted.internet.tcp.makeBinding} gave: the punching port.
     @param timeout: Seconds for all of it.
     @raise RendezvousUnreachable: There was no connection, or not in time.
     @raise ServiceIdentityChanged: The service showed another key than before.

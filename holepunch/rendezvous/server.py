@@ -106,7 +106,7 @@ class MainConnection(GuardedLine):
 
     def chooseName(self, request: RegistrationRequest) -> Any:
         """
-        The name that the peer is registered under, or L{None}; by default what it asked for.
+        The name that the peer is registered under, or C{None}; by default what it asked for.
         """
         return request.name
 

@@ -104,7 +104,7 @@ class Switchboard:
     """
     All sessions of a service.
 
-    @param randomBytes: Such as L{os.urandom}.
+    @param randomBytes: Such as C{os.urandom}.
     """
 
     def __init__(self, limits: Limits, randomBytes: Callable[[int], bytes]) -> None:

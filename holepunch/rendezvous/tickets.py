@@ -22,7 +22,7 @@ class TicketHolder:
     Whom a ticket was given to, and what for.
 
     @ivar connection: The number of the peer's main connection.
-    @ivar sessionID: L{None} for the ticket of the registration.
+    @ivar sessionID: C{None} for the ticket of the registration.
     """
 
     connection: int
@@ -40,7 +40,7 @@ class TicketBook:
     """
     The tickets that are good.
 
-    @param randomBytes: Such as L{os.urandom}.
+    @param randomBytes: Such as C{os.urandom}.
     """
 
     def __init__(self, randomBytes: Callable[[int], bytes]) -> None:
