@@ -74,8 +74,8 @@ def _time(act: Act, roundTrip: float | None) -> str:
         return ""
     seconds = act.connected.seconds
     time = milliseconds(seconds)
-    # On one LAN there is hardly any.
-    if roundTrip is None or roundTrip < 0.001:
+    # On one LAN it is not what the time is made of.
+    if roundTrip is None or roundTrip < 0.01:
         return time
     return f"{time} = {seconds / roundTrip:.1f} round trips"
 

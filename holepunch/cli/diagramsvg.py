@@ -3,13 +3,14 @@ Draws a sequence diagram as an image: one self-contained SVG file, for light and
 
 Owns: what is where in the picture, its colours and fonts.
 Knows nothing of: what the messages mean.
-Driven by: C{holepunch demo --svg}. So the pictures of the documentation are made, too: one run of
-the demonstration each, with C{--transport} and C{--tcp-flow} as their names in C{docs/pictures} say.
+Driven by: C{holepunch demo --svg}. The pictures in C{docs/pictures} are made so, too: each is one
+run of the demonstration, with the C{--transport} and C{--tcp-flow} that its name says.
 """
 
 from __future__ import annotations
 
 import math
+import textwrap
 from xml.sax.saxutils import escape
 
 import attrs
@@ -27,7 +28,7 @@ _RIGHT = 96.0
 _SPAN = 205.0
 _HEAD = 88.0
 _BOX = 44.0
-_BODY = _HEAD + _BOX + 26
+_LINE = 18.0
 _BAR = 34.0
 _LEGEND = 78.0
 _WALL = 7.0
@@ -109,8 +110,10 @@ class _Drawing:
         self._diagram = diagram
         self._parts: list[str] = []
         self._xs = {name: _LEFT + _SPAN * index for index, name in enumerate(diagram.names)}
-        self._time = TimeScale(diagram, _BODY, _HEIGHT, _GAP)
         self._width = _LEFT + _SPAN * (len(diagram.names) - 1) + _RIGHT
+        self._subtitle = textwrap.wrap(diagram.subtitle, int((self._width - 48) / _CHARACTER))
+        self._head = _HEAD + _LINE * max(0, len(self._subtitle) - 1)
+        self._time = TimeScale(diagram, self._head + _BOX + 26, _HEIGHT, _GAP)
         self._foot = self._time.end + 16
         self._bottom = self._foot + (_BAR if diagram.conclusion else 0)
         self._height = self._bottom + _LEGEND
@@ -175,24 +178,30 @@ class _Drawing:
     def _heading(self) -> None:
         self._rectangle(0.5, 0.5, self._width - 1, self._height - 1, "page frame-s", 10)
         self._text(_Point(24, 38), self._diagram.title, "title ink")
-        self._text(_Point(24, 62), self._diagram.subtitle, "faint")
+        for number, line in enumerate(self._subtitle):
+            self._text(_Point(24, 62 + _LINE * number), line, "faint")
 
     def _axis(self) -> None:
         right = self._width - 24
-        longest = self._time.duration
-        interval = next((each for each in _TICKS if longest / each <= 12), _TICKS[-1])
+        time = self._time
+        shown = time.duration - sum(end - start for start, end in time.silences)
+        interval = next((each for each in _TICKS if shown / each <= 12), _TICKS[-1])
         lastY = -math.inf
-        for index in range(int(longest / interval + 0.001) + 1):
+        for index in range(int(time.duration / interval + 0.001) + 1):
             seconds = index * interval
-            y = self._time.at(seconds)
-            if y - lastY < 13:
+            y = time.at(seconds)
+            isSilent = any(start < seconds < end for start, end in time.silences)
+            if isSilent or y - lastY < 13:
                 continue
             lastY = y
             self._line(_Point(64, y), _Point(right, y), "grid-s", 1)
             self._text(_Point(58, y + 4), f"{seconds * 1000:g} ms", "faint small", "end")
+        for start, end in time.silences:
+            top, bottom = _Point(50, time.at(start) + 12), _Point(50, time.at(end) - 12)
+            self._line(top, bottom, "line-s", 2, "2 6")
 
     def _lifelines(self) -> None:
-        top = _HEAD + _BOX
+        top = self._head + _BOX
         holes = {hole.nat: self._time.at(hole.at) for hole in reversed(self._diagram.holes)}
         for participant in self._diagram.participants:
             x = self._xs[participant.name]
@@ -202,11 +211,13 @@ class _Drawing:
                 dash = "" if participant.kind is ParticipantKind.PEER else "4 4"
                 self._line(_Point(x, top), _Point(x, self._foot), "line-s", 2, dash)
             style = "peer" if participant.kind is ParticipantKind.PEER else "service"
-            self._rectangle(x - 66, _HEAD, 132, _BOX, f"{style} line-s", 8)
-            middle = _HEAD + (19 if participant.detail else 27)
+            self._rectangle(x - 66, self._head, 132, _BOX, f"{style} line-s", 8)
+            middle = self._head + (19 if participant.detail else 27)
             self._text(_Point(x, middle), participant.name, "name ink", "middle")
             if participant.detail:
-                self._text(_Point(x, _HEAD + 35), participant.detail, "faint small plain", "middle")
+                self._text(
+                    _Point(x, self._head + 35), participant.detail, "faint small plain", "middle"
+                )
 
     def _wall(self, x: float, top: float, hole: float | None, isLeft: bool) -> None:
         end = self._foot if hole is None else hole
@@ -234,7 +245,7 @@ class _Drawing:
         dash = "5 4" if message.kind is MessageKind.ASSIST else ""
         self._line(start, end, f"{style}-s", 1.4 if isMinor else 2.2, dash)
         if message.stoppedBy is None:
-            self._head(end, angle, style)
+            self._tip(end, angle, style)
         else:
             self._cross(end, direction)
         textAngle = angle if direction > 0 else angle - 180 * math.copysign(1, angle)
@@ -249,7 +260,7 @@ class _Drawing:
             textAngle,
         )
 
-    def _head(self, tip: _Point, angle: float, style: str) -> None:
+    def _tip(self, tip: _Point, angle: float, style: str) -> None:
         self._parts.append(
             f'<path d="M0 0L-10 -4.5L-10 4.5Z" class="{style}" transform="translate('
             f'{_number(tip.x)} {_number(tip.y)}) rotate({_number(angle)})"/>'
@@ -289,7 +300,7 @@ class _Drawing:
         for kind in self._diagram.kinds:
             style = kind.name.lower()
             self._line(_Point(x, y - 4), _Point(x + 22, y - 4), f"{style}-s", 2.2)
-            self._head(_Point(x + 26, y - 4), 0, style)
+            self._tip(_Point(x + 26, y - 4), 0, style)
             self._text(_Point(x + 32, y), kind.value, "faint small")
             x += len(kind.value) * _CHARACTER + 52
         if self._diagram.holes:

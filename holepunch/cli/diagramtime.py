@@ -10,13 +10,14 @@ Driven by: L{holepunch.cli.diagramsvg}.
 from __future__ import annotations
 
 import bisect
+import itertools
 
 import attrs
 
 from holepunch.cli.sequencediagram import SequenceDiagram
 
-# A silence of more than this share of the whole is shortened to it.
-_LONGEST_SILENCE = 0.3
+# A longer silence, in seconds, is shortened to this.
+_LONGEST_SILENCE = 0.25
 
 
 @attrs.frozen
@@ -26,12 +27,14 @@ class _Moment:
 
     @ivar sides: Which sides (-1 left, 1 right) of whose lifelines it is on.
     @ivar places: The list that gets its place, at C{index}.
+    @ivar lines: How much room it takes below, beyond the gap, in gaps.
     """
 
     at: float
     sides: tuple[tuple[str, int], ...]
     places: list[float]
     index: int
+    lines: int = 0
 
 
 class TimeScale:
@@ -43,6 +46,7 @@ class TimeScale:
     @ivar noted: For each note, where it is.
     @ivar end: Where the last moment is.
     @ivar duration: The time of the last moment, in seconds.
+    @ivar silences: The beginnings and ends of the silences that are shortened.
     """
 
     def __init__(self, diagram: SequenceDiagram, top: float, height: float, gap: float) -> None:
@@ -59,24 +63,33 @@ class TimeScale:
         moments: list[_Moment] = []
         for index, message in enumerate(messages):
             side = 1 if order[message.end] > order[message.sender] else -1
+            # Below the end of a stopped arrow there is a word.
+            lines = 0 if message.stoppedBy is None else 1
             moments += [
                 _Moment(message.sentAt, ((message.sender, side),), self.sent, index),
-                _Moment(message.arrivedAt, ((message.end, -side),), self.arrived, index),
+                _Moment(message.arrivedAt, ((message.end, -side),), self.arrived, index, lines),
             ]
         for index, note in enumerate(notes):
             both = ((note.participant, 1), (note.participant, -1))
             moments.append(_Moment(note.at, both, self.noted, index))
         moments.sort(key=lambda moment: moment.at)
         self.duration = moments[-1].at if moments else 0.0
-        perSecond = height / self.duration if self.duration else 0.0
-        longest = height * _LONGEST_SILENCE
+        times = [0.0, *(moment.at for moment in moments)]
+        self.silences = tuple(
+            (before, after)
+            for before, after in itertools.pairwise(times)
+            if after - before > _LONGEST_SILENCE
+        )
+        shown = sum(min(b - a, _LONGEST_SILENCE) for a, b in itertools.pairwise(times))
+        perSecond = height / shown if shown else 0.0
         lowest: dict[tuple[str, int], float] = {}
         self._times: list[float] = [0.0]
         self._places: list[float] = [top]
         for moment in moments:
-            place = self._places[-1] + min((moment.at - self._times[-1]) * perSecond, longest)
+            seconds = min(moment.at - self._times[-1], _LONGEST_SILENCE)
+            place = self._places[-1] + seconds * perSecond
             place = max([place, *(lowest[side] + gap for side in moment.sides if side in lowest)])
-            lowest.update(dict.fromkeys(moment.sides, place))
+            lowest.update(dict.fromkeys(moment.sides, place + moment.lines * gap))
             moment.places[moment.index] = place
             self._times.append(moment.at)
             self._places.append(place)

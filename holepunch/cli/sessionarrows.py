@@ -211,8 +211,13 @@ class Arrows:
                 arrived.append(received)
                 self._leaves(side, _known(sent.remote), sent.at)
                 self.between(side, sent.at, received.at, _words(sent), _kind(sent))
+        tries: dict[TransportAddress, int] = {}
         for sent in unseen:
-            self._unseen(side, sent)
+            if self._isMissed(side, sent):
+                remote = _known(sent.remote)
+                count = tries[remote] = tries.get(remote, 0) + 1
+                if count <= _MOST_TRIES:
+                    self._stopped(side, sent.at, f"{_words(sent)}{' again' * (count > 1)}")
         for answered in side.ofKind(EventKind.CHECK_ANSWERED):
             asked = [each for each in arrived if each.at < answered.at]
             if asked:
@@ -235,20 +240,19 @@ class Arrows:
             and self.other(side).isSeenAt(_known(received.local), there)
         )
 
-    def _unseen(self, side: SessionSide, sent: PunchEvent) -> None:
+    def _isMissed(self, side: SessionSide, sent: PunchEvent) -> bool:
         """
-        A check that the other side did not see.
+        Should the other side have seen this check, which it did not see?
         """
         remote = _known(sent.remote)
         if not self._leaves(side, remote, sent.at):
             self.vain[remote.host] = side.name
-            return
+            return False
         selectedAt = self.other(side).selectedAt
-        if selectedAt is not None and sent.at + self.flight > selectedAt - SAME_FLIGHT:
-            # The other side looked at checks no longer.
-            return
-        if sent.transport is Transport.UDP:
-            self._stopped(side, sent.at, _words(sent))
+        # Afterwards the other side looked at checks no longer.
+        isLate = selectedAt is not None and sent.at + self.flight > selectedAt - SAME_FLIGHT
+        # What was sent on a connection that broke is the connection's affair.
+        return sent.transport is Transport.UDP and not isLate
 
 
 def _known(address: TransportAddress | None) -> TransportAddress:

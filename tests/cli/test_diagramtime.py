@@ -85,7 +85,8 @@ class TimeScaleTests(SynchronousTestCase):
             title="", subtitle="", participants=PARTICIPANTS, messages=messages
         )
         scale = TimeScale(diagram, TOP, HEIGHT, GAP)
-        self.assertLess(scale.at(10.0) - scale.at(0.1), HEIGHT / 2)
+        self.assertLess(scale.at(10.0) - scale.at(0.1), HEIGHT * 0.6)
+        self.assertEqual(((0.1, 10.0),), scale.silences)
 
     def test_empty(self) -> None:
         """

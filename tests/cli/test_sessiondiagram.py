@@ -419,6 +419,18 @@ class CheckTests(SynchronousTestCase):
             ["100-145 alice>|bob's NAT check"], arrows(diagramOf(alice, bob), MessageKind.PUNCH)
         )
 
+    def test_manyDropped(self) -> None:
+        """
+        Of many checks in vain the first three are drawn.
+        """
+        alice, bob = pair()
+        for count in range(10):
+            alice.step(0.1 + count, EventKind.CHECK_SENT, bob.outside, UDP)
+        self.assertEqual(
+            ["check", "check again", "check again"],
+            [each.label for each in diagramOf(alice, bob).messages if each.stoppedBy],
+        )
+
     def test_afterTheEnd(self) -> None:
         """
         A check that came when the other side looked at none any more is not called dropped.
