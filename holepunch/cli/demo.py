@@ -9,13 +9,13 @@ Driven by: L{holepunch.cli.main}.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from twisted.internet.interfaces import IReactorTime
 
 from holepunch.address import Transport
 from holepunch.cli import demoreport
@@ -26,7 +26,7 @@ from holepunch.cli.notice import Importance, Notice, milliseconds
 from holepunch.cli.options import jsonOption, transportOption, verboseOption
 from holepunch.cli.output import Output, jsonLine, makeOutput
 from holepunch.cli.running import run
-from holepunch.errors import BadTopology, DemoFailed, LabError
+from holepunch.errors import BadTopology, DemoFailed, LabError, UsageError
 from holepunch.lab.topology import Topology
 from holepunch.punch import TCPFlow
 
@@ -78,30 +78,29 @@ def demo(
     output = makeOutput(sys.stderr, isJSON, verbosity)
 
     async def main(reactor: Any) -> None:
-        play = Play(output, network)
-        startedAt = time.monotonic()
+        play = Play(reactor, output, network)
+        startedAt = reactor.seconds()
         acts = await play.perform(
             None if isSimulated else ProcessStage(reactor, topology, play.told),
             SimulatedStage(topology, play.told),
             transportsOf(transport),
             TCPFlow(flow),
         )
-        picture = demoreport.image(acts)
-        if svg is not None and picture is not None:
-            svg.write_text(picture, encoding="utf-8")
-        failures = [act.failure for act in acts if act.failure]
         if isJSON:
             report = {
                 "lab": "simulated" if play.whySimulated else "namespaces",
                 "reason": play.whySimulated,
                 "topology": network,
-                "seconds": round(time.monotonic() - startedAt, 3),
+                "seconds": round(reactor.seconds() - startedAt, 3),
                 "sessions": [demoreport.asObject(act) for act in acts],
             }
             click.echo(jsonLine(report), nl=False)
         else:
             output.step("")
             demoreport.show(Console(highlight=False), acts)
+        if svg is not None:
+            _write(svg, demoreport.image(acts))
+        failures = [act.failure for act in acts if act.failure]
         if failures:
             raise DemoFailed(f"{'; '.join(failures)} (-v tells more)")
 
@@ -118,6 +117,15 @@ def _readTopology(text: str) -> Topology:
     return topology
 
 
+def _write(path: Path, picture: str | None) -> None:
+    if picture is None:
+        return
+    try:
+        path.write_text(picture, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--svg: cannot write {path}: {error.strerror}") from None
+
+
 class Play:
     """
     One performance.
@@ -125,10 +133,11 @@ class Play:
     @ivar whySimulated: Why the network is simulated; L{None}: it is not.
     """
 
-    def __init__(self, output: Output, network: str) -> None:
+    def __init__(self, clock: IReactorTime, output: Output, network: str) -> None:
         """
         @param network: What to call the topology.
         """
+        self._clock = clock
         self._output = output
         self._network = network
         self.whySimulated: str | None = None
@@ -201,9 +210,9 @@ class Play:
         Show what goes on, and tell when it is done.
         """
         self._output.step(text)
-        startedAt = time.monotonic()
+        startedAt = self._clock.seconds()
         result = await doing
-        seconds = time.monotonic() - startedAt
+        seconds = self._clock.seconds() - startedAt
         self._tell("step", f"{text}: {milliseconds(seconds)}", step=name, seconds=round(seconds, 3))
         return result
 

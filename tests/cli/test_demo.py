@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from click.testing import CliRunner
 from rich.console import Console
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import Transport
@@ -81,7 +82,7 @@ class PlayTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.said = io.StringIO()
-        self.play = Play(TextOutput(self.said), NETWORK)
+        self.play = Play(Clock(), TextOutput(self.said), NETWORK)
 
     def perform(
         self, real: Stage | None, simulated: Stage, transports: Sequence[Transport] = (TCP, UDP)
@@ -325,6 +326,15 @@ class CommandTests(SynchronousTestCase):
         done = self.run_("--simulated", "--transport", "udp", "--topology", network)
         self.assertEqual(1, done.returncode, done.stderr)
         self.assertIn("Error: ", done.stderr)
+
+    def test_unwritable(self) -> None:
+        """
+        A picture that cannot be written is told in a sentence.
+        """
+        picture = os.path.join(self.directory, "missing", "session.svg")
+        done = self.run_("--simulated", "--transport", "udp", "--svg", picture)
+        self.assertEqual(2, done.returncode, done.stderr)
+        self.assertIn("--svg: cannot write", done.stderr)
 
     def test_interrupted(self) -> None:
         """
