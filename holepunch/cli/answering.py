@@ -68,6 +68,7 @@ class _Command(ProcessProtocol):
 
     def __init__(self, connection: IConnection) -> None:
         self._connection = connection
+        self._isHungUp = False
 
     def outReceived(self, data: bytes) -> None:
         """
@@ -79,14 +80,26 @@ class _Command(ProcessProtocol):
         """
         The command says no more.
         """
-        self._connection.unregisterProducer()
-        self._connection.loseWriteConnection()
+        if not self._isHungUp:
+            self._connection.unregisterProducer()
+            self._connection.loseWriteConnection()
 
     def processEnded(self, reason: Failure) -> None:
         """
         Nobody is there any more to read what the peer says.
         """
-        self._connection.loseConnection()
+        if not self._isHungUp:
+            self._connection.loseConnection()
+
+    def hangUp(self) -> None:
+        """
+        The connection has ended; the command learns it as from a terminal.
+        """
+        self._isHungUp = True
+        process = cast(Process, self.transport)
+        process.loseConnection()
+        with contextlib.suppress(ProcessExitedAlready):
+            process.signalProcess("HUP")
 
 
 class Execute(ConnectionProtocol):
@@ -96,13 +109,13 @@ class Execute(ConnectionProtocol):
     The command finds the peer's ID in the environment, as C{HOLEPUNCH_PEER}.
     """
 
-    def __init__(self, reactor: IReactorProcess, command: str) -> None:
+    def __init__(self, reactor: IReactorProcess, line: str) -> None:
         """
-        @param command: For the shell.
+        @param line: The command, for the shell.
         """
         super().__init__()
         self._reactor = reactor
-        self._command = command
+        self._line = line
 
     def connectionMade(self) -> None:
         """
@@ -112,17 +125,16 @@ class Execute(ConnectionProtocol):
         environment = dict(os.environ)
         if isinstance(address, PunchedAddress):
             environment["HOLEPUNCH_PEER"] = str(address.peerID)
-        arguments = _shell(self._command)
-        self._process = cast(
-            Process,
-            self._reactor.spawnProcess(
-                _Command(self.connection),
-                arguments[0],
-                arguments,
-                env=environment,
-                childFDs={0: "w", 1: "r", 2: 2},
-            ),
+        arguments = _shell(self._line)
+        self._command = _Command(self.connection)
+        self._reactor.spawnProcess(
+            self._command,
+            arguments[0],
+            arguments,
+            env=environment,
+            childFDs={0: "w", 1: "r", 2: 2},
         )
+        self._process = cast(Process, self._command.transport)
         self.connection.registerProducer(_Source(cast(IPushProducer, self._process)), True)
         self._process.registerProducer(_Source(self.connection), True)
 
@@ -141,11 +153,9 @@ class Execute(ConnectionProtocol):
 
     def ended(self) -> None:
         """
-        The command's terminal is gone, so to say.
+        Leave no command behind.
         """
-        self._process.loseConnection()
-        with contextlib.suppress(ProcessExitedAlready):
-            self._process.signalProcess("HUP")
+        self._command.hangUp()
         super().ended()
 
 

@@ -94,7 +94,7 @@ def check(
         if isJSON:
             click.echo(jsonLine(reportAsJSON(report)), nl=False)
         else:
-            showReport(report, Console(highlight=False))
+            click.echo(reportAsText(report, Console(highlight=False)), nl=False)
 
     run(main, output)
 
@@ -152,9 +152,11 @@ _ROWS = {
 }
 
 
-def showReport(report: NATReport, console: Console) -> None:
+def reportAsText(report: NATReport, console: Console) -> str:
     """
     For people: a table of what is known, and what it means.
+
+    @param console: Knows how wide the terminal is.
     """
     udp, tcp = _protocolAsJSON(report.udp), _protocolAsJSON(report.tcp)
     table = Table(box=None, pad_edge=False)
@@ -165,8 +167,10 @@ def showReport(report: NATReport, console: Console) -> None:
             table.add_row(label, _cell(udp[key]), _cell(tcp[key]))
     if report.classic is not None:
         table.add_row("classic name", report.classic, "")
-    console.print(table)
-    console.print(explain(report), soft_wrap=True)
+    with console.capture() as capture:
+        console.print(table)
+        console.print(explain(report))
+    return capture.get()
 
 
 def _cell(value: Any) -> str:

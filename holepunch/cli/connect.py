@@ -8,18 +8,19 @@ Driven by: L{holepunch.cli.main}.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import click
 from twisted.internet.protocol import Factory
 
+from holepunch.cli.connection import ConnectionProtocol
 from holepunch.cli.join import Join
 from holepunch.cli.options import PeerOptions, peerArgument, peerOptions
 from holepunch.cli.output import Output, makeOutput
 from holepunch.cli.peering import withPeer
 from holepunch.cli.running import run
 from holepunch.cli.standardstreams import StandardInput, StandardOutput, takeStandardOutput
-from holepunch.peer import Peer, SessionOptions
+from holepunch.peer import Peer, PunchedAddress, SessionOptions
 
 
 @click.command()
@@ -45,13 +46,14 @@ def connect(options: PeerOptions, peer: str) -> None:
 
 
 async def connectTo(
-    peer: Peer, target: str, session: SessionOptions, join: Join, output: Output
+    peer: Peer, target: str, session: SessionOptions, protocol: ConnectionProtocol, output: Output
 ) -> None:
     """
     Connect, and stay until the connection has ended.
     """
-    factory = Factory.forProtocol(lambda: join)
+    factory = Factory.forProtocol(lambda: protocol)
     factory.noisy = False
     await peer.connectEndpoint(target, session).connect(factory)
-    await join.finished
-    output.note("closed", f"the connection to {target} is closed", target=target)
+    remote = cast(PunchedAddress, protocol.connection.getPeer())
+    await protocol.finished
+    output.note("closed", f"the connection to {target} is closed", peer=remote.peerID)

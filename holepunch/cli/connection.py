@@ -86,8 +86,10 @@ class ConnectionProtocol(Protocol):
 
     def finish(self) -> None:
         """
-        Tell who waits.
+        Tell who waits, if anybody still does.
         """
+        if self.finished.called:
+            return
         if self.error is None:
             self.finished.callback(None)
         else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import click
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
@@ -21,6 +21,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from holepunch.cli.answering import Echo, Execute
+from holepunch.cli.connection import ConnectionProtocol
 from holepunch.cli.join import Join
 from holepunch.cli.notice import Notice, nameOf
 from holepunch.cli.options import PeerOptions, nameOption, peerOptions
@@ -31,8 +32,6 @@ from holepunch.cli.standardstreams import StandardInput, StandardOutput, takeSta
 from holepunch.errors import UsageError
 from holepunch.identity import PeerID
 from holepunch.peer import Peer, PunchedAddress
-
-Answered: TypeAlias = Join | Echo | Execute
 
 
 @click.command()
@@ -56,7 +55,7 @@ def listen(
     output = makeOutput(sys.stderr, options.isJSON, options.verbosity)
 
     async def main(reactor: Any) -> None:
-        make: Callable[[], Answered]
+        make: Callable[[], ConnectionProtocol]
         if isEcho:
             make = Echo
         elif command is not None:
@@ -106,7 +105,9 @@ class TakingFactory(Factory):
 
     noisy = False
 
-    def __init__(self, make: Callable[[], Answered], output: Output, isSingle: bool) -> None:
+    def __init__(
+        self, make: Callable[[], ConnectionProtocol], output: Output, isSingle: bool
+    ) -> None:
         """
         @param make: Makes the protocol of a connection.
         """
@@ -130,7 +131,9 @@ class TakingFactory(Factory):
 
     def _ended(self, result: Failure | None, peerID: PeerID) -> None:
         reason = str(result.value) if isinstance(result, Failure) else None
-        text = f"the connection of {peerID.short}… is closed" if reason is None else reason
+        text = f"the connection of {peerID.short}… is closed"
+        if reason is not None:
+            text = f"{text}: {reason}"
         self._output.note("closed", text, peer=peerID, reason=reason)
         if self.isSingle:
             self.finished.callback(result)

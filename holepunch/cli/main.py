@@ -35,9 +35,24 @@ class _Home:
 COMMANDS = {
     "id": _Home("holepunch.cli.identity", "identity", "Print this peer's ID."),
     "check": _Home("holepunch.cli.check", "check", "Find out which NAT this machine is behind."),
-    "listen": _Home("holepunch.cli.listen", "listen", "Wait for a peer to connect."),
-    "connect": _Home("holepunch.cli.connect", "connect", "Connect to a peer."),
-    "ping": _Home("holepunch.cli.ping", "ping", "Measure round trips to a peer."),
+    "listen": _Home(
+        "holepunch.cli.listen",
+        "listen",
+        "Wait for one connection and join it to standard input and output.",
+    ),
+    "connect": _Home(
+        "holepunch.cli.connect", "connect", "Connect standard input and output to a peer."
+    ),
+    "ping": _Home(
+        "holepunch.cli.ping",
+        "ping",
+        "Measure round trips to a peer, and tell which path they take.",
+    ),
+    "demo": _Home(
+        "holepunch.cli.demo",
+        "demo",
+        "Show it all on this machine: a rendezvous service, and two peers behind NATs.",
+    ),
 }
 """
 Every command, in the order of the list that C{--help} shows.

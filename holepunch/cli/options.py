@@ -9,6 +9,7 @@ Driven by: click, by way of the decorators; L{peerOptions} gives each command on
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -157,7 +158,7 @@ def loadIdentity(file: Path, output: Output) -> Identity:
 
     @raise BadIdentity: The file cannot be used.
     """
-    isNew = not file.exists()
+    isNew = not os.path.exists(file)
     identity = Identity.load(file, create=True)
     if isNew:
         output.tell(

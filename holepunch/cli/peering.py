@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from twisted.internet.task import deferLater
+
 from holepunch.cli.options import PeerOptions, loadIdentity
 from holepunch.cli.output import Output
 from holepunch.cli.trace import TraceWriter
@@ -71,6 +73,8 @@ async def withPeer(
         await peer.whenRegistered().addTimeout(limit, reactor, tooLate)
         return await use(peer)
     finally:
+        # Not from within the callback by which the peer tells us of its registration.
+        await deferLater(reactor, 0, lambda: None)
         await peer.stopService()
         if trace is not None:
             trace.close()

@@ -29,18 +29,22 @@ def logTo(output: Output) -> None:
 
     @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
-        level = event["log_level"]
-        failure = event.get("log_failure")
-        text = formatEvent(event)
-        if failure is not None:
-            text += f"\n{failure.getTraceback()}"
-        output.tell(
-            Notice(
-                event="log",
-                text=text.rstrip(),
-                fields={"level": level.name, "text": text},
-                importance=_IMPORTANCE.get(level, Importance.DEBUGGING),
-            )
-        )
+        output.tell(noticeOf(event))
 
     globalLogBeginner.beginLoggingTo([observe], discardBuffer=True, redirectStandardIO=False)
+
+
+def noticeOf(event: LogEvent) -> Notice:
+    """
+    What there is to tell of something that was logged.
+    """
+    level, failure = event["log_level"], event.get("log_failure")
+    text = formatEvent(event)
+    if failure is not None:
+        text += f"\n{failure.getTraceback().rstrip()}"
+    return Notice(
+        event="log",
+        text=text,
+        fields={"level": level.name, "text": text},
+        importance=_IMPORTANCE.get(level, Importance.DEBUGGING),
+    )

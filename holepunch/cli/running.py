@@ -9,6 +9,7 @@ Driven by: each command.
 from __future__ import annotations
 
 import enum
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -101,7 +102,10 @@ class Run:
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, HolepunchError):
+        if isinstance(error, BrokenPipeError):
+            # Who read our report has seen enough. Nothing may be written at the exit, either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        elif isinstance(error, HolepunchError):
             self._status = statusOf(error)
             self._output.fail(error)
         elif not (self._patience is not None and failure.check(CancelledError)):

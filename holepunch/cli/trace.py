@@ -5,7 +5,7 @@ The first line is the header::
 
     {"format": "holepunch-trace", "version": 1, "peer": PEER-ID, "name": NAME or null}
 
-Each further line is one event: C{"event"} is the class in L{holepunch.peer.events}, and the other
+Each further line is one event: C{"type"} is the class in L{holepunch.peer.events}, and the other
 keys are its fields. Addresses are C{"HOST:PORT"}, peer IDs and enumerations their text, and times
 seconds by the clock of that machine.
 
@@ -57,7 +57,7 @@ def encodeEvent(event: PeerEvent) -> dict[str, Any]:
     """
     Turn an event into what L{json.dumps} takes.
     """
-    return {"event": type(event).__name__, **_encode(event)}
+    return {"type": type(event).__name__, **_encode(event)}
 
 
 def _encode(value: Any) -> Any:
@@ -82,7 +82,7 @@ def decodeEvent(encoded: Any) -> PeerEvent:
     """
     try:
         fields = dict(encoded)
-        kind = _EVENTS[fields.pop("event")]
+        kind = _EVENTS[fields.pop("type")]
         event: PeerEvent = _decode(kind, fields)
     except (HolepunchError, KeyError, TypeError, ValueError) as error:
         raise BadTrace(f"an event cannot be understood: {error!r}") from None

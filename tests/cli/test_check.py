@@ -1,0 +1,81 @@
+"""
+The reports of C{holepunch check}.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+
+from rich.console import Console
+from twisted.trial.unittest import SynchronousTestCase
+
+from holepunch.address import TransportAddress
+from holepunch.cli.check import reportAsJSON, reportAsText
+from holepunch.cli.output import jsonLine
+from holepunch.nat.behaviour import Filtering, Mapping, PortAllocation
+from holepunch.nat.discovery import NATReport, ProtocolReport, explain
+
+REPORT = NATReport(
+    udp=ProtocolReport(
+        isBlocked=False,
+        isTranslated=True,
+        local=TransportAddress("10.0.0.2", 5000),
+        mapped=TransportAddress("192.0.2.1", 6000),
+        mapping=Mapping.ENDPOINT_INDEPENDENT,
+        isDestinationDependent=False,
+        filtering=Filtering.ADDRESS_AND_PORT_DEPENDENT,
+        isHairpinning=True,
+        ports=PortAllocation.RANDOM,
+    ),
+    tcp=ProtocolReport(isBlocked=True, problem="no server answered"),
+)
+
+
+class ReportTests(SynchronousTestCase):
+    """
+    One report.
+    """
+
+    def test_json(self) -> None:
+        """
+        For programs, every key is there, and null is what could not be determined.
+        """
+        report = json.loads(jsonLine(reportAsJSON(REPORT)))
+        self.assertEqual(
+            report["udp"],
+            {
+                "blocked": False,
+                "nat": True,
+                "local": "10.0.0.2:5000",
+                "mapped": "192.0.2.1:6000",
+                "mapping": "endpoint-independent",
+                "filtering": "address-and-port-dependent",
+                "hairpin": True,
+                "ports": "random",
+                "lifetime": None,
+                "problem": None,
+            },
+        )
+        self.assertEqual(report["tcp"].keys(), report["udp"].keys())
+        self.assertEqual((report["tcp"]["blocked"], report["tcp"]["nat"]), (True, None))
+        self.assertEqual(report["classic"], "port-restricted cone")
+        self.assertEqual(report["meaning"], explain(REPORT))
+
+    def test_text(self) -> None:
+        """
+        For people, a table of what is known, and a sentence.
+        """
+        text = reportAsText(REPORT, Console(file=io.StringIO(), width=100))
+        rows = [" ".join(line.split()) for line in text.splitlines()]
+        for row in (
+            "UDP TCP",
+            "blocked no yes",
+            "NAT yes -",
+            "mapped endpoint 192.0.2.1:6000 -",
+            "filtering address-and-port-dependent -",
+            "classic name port-restricted cone",
+            explain(REPORT),
+        ):
+            self.assertIn(row, rows)
+        self.assertNotIn("lifetime", text)
