@@ -124,8 +124,8 @@ class DatagramPath:
 
     def whenLost(self) -> Deferred[None]:
         """
-        Fails with L{PathLost<holepunch.errors.PathLost>} when the other side answers no more, or with L{PeerClosed} after
-        L{close}.
+        Fails with L{PathLost<holepunch.errors.PathLost>} when the other side answers no more, or
+        with L{PeerClosed} after L{close}.
         """
         waiter: Deferred[None] = Deferred()
         if self._reason is not None:
@@ -138,7 +138,8 @@ class DatagramPath:
         """
         Measure one round trip by an authenticated check.
 
-        @return: Fires with seconds; fails with L{PathLost<holepunch.errors.PathLost>} when there is no answer.
+        @return: Fires with seconds; fails with L{PathLost<holepunch.errors.PathLost>} when there is
+            no answer.
         """
         ping: Deferred[float] = Deferred(self._forgetPing)
         if self._reason is not None:

@@ -92,7 +92,8 @@ class PingPath:
 
     def ping(self) -> Deferred[float]:
         """
-        One round trip, in seconds; fails with L{PathLost<holepunch.errors.PathLost>} when the path is lost.
+        One round trip, in seconds; fails with L{PathLost<holepunch.errors.PathLost>} when the path
+        is lost.
         """
         if isinstance(self._outcome, DatagramPath):
             return self._outcome.ping()
