@@ -17,7 +17,7 @@ from __future__ import annotations
 from holepunch.punch.checklist import CheckList
 from holepunch.punch.datagramchecks import DatagramChecks
 from holepunch.punch.nomination import NominationStrategy, Pending
-from holepunch.punch.pair import CandidatePair, PairState
+from holepunch.punch.pair import CandidatePair
 from holepunch.punch.role import Role
 from holepunch.punch.streamchecks import StreamChecks
 from holepunch.punch.streamconnection import StreamConnection
@@ -76,7 +76,7 @@ class Election:
                 remoteHost=pair.remote.address.host,
             )
             for pair in self._checkList.pairs
-            if pair.state is PairState.IN_PROGRESS and pair.startedAt is not None
+            if pair.isExpected and pair.startedAt is not None
         ]
         contenders = datagrams.contenders() + streams.contenders()
         choice = self._strategy.choose(contenders, pending, now)

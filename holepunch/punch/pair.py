@@ -122,6 +122,16 @@ class CandidatePair:
         """
         return self.state is PairState.SUCCEEDED
 
+    @property
+    def isExpected(self) -> bool:
+        """
+        May the pair become valid at any moment?
+
+        A connect finds its address in use when the listening port has already accepted the other
+        side's connection; that one's first check has yet to come.
+        """
+        return self.state is PairState.IN_PROGRESS or self.fate is Fate.ADDRESS_IN_USE
+
     def start(self, now: float) -> None:
         """
         A check or a connect leaves now.

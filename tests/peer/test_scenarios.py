@@ -206,6 +206,22 @@ class PrivatePathTests(ScenarioTestCase):
         self.assertDatagramsEcho(network)
         self.assertTrue(self.connected(network).remote.isPrivate)
 
+    def test_quickLAN(self) -> None:
+        """
+        The private path is taken even where the way by the NAT's hairpin is just as quick.
+        """
+        topology = Topology.parse("full-cone", LinkSpec(latency=0.025))
+        quick = LinkSpec(latency=0.0)
+        hosts = tuple(
+            host if host.behind is None else attrs.evolve(host, link=quick)
+            for host in topology.hosts
+        )
+        for seed in range(5):
+            for options in (TCP, SEQUENTIAL):
+                network = self.build(attrs.evolve(topology, hosts=hosts), seed)
+                self.assertEchoes(network, options)
+                self.assertTrue(self.connected(network).remote.isPrivate)
+
     def test_twoLevelHairpin(self) -> None:
         """
         Behind a carrier's NAT, two homes meet by its hairpin.

@@ -36,6 +36,21 @@ class PairTests(SynchronousTestCase):
                 if (state, event) != (PairState.SUCCEEDED, PairEvent.REPEAT):
                     self.assertIn((state, event), PAIR_TRANSITIONS)
 
+    def test_expected(self) -> None:
+        """
+        A pair whose address is in use may become valid at any moment, as one in progress.
+        """
+        expected = pair()
+        self.assertFalse(expected.isExpected)
+        expected.start(1.0)
+        self.assertTrue(expected.isExpected)
+        expected.fail(Fate.ADDRESS_IN_USE, 2.0)
+        self.assertTrue(expected.isExpected)
+        expected.repeat()
+        expected.start(2.0)
+        expected.fail(Fate.REFUSED, 3.0)
+        self.assertFalse(expected.isExpected)
+
     def test_misuse(self) -> None:
         """
         A valid pair is not checked again.
