@@ -107,9 +107,16 @@ class IdentityTLS:
     def _verify(
         self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int
     ) -> bool:
-        # OpenSSL swallows exceptions of this callback, hence the reason goes to the protocol.
+        # An exception of this callback would come out of the handshake, where nobody expects it;
+        # hence the reason goes to the protocol.
         try:
-            self._check(certificate, depth, bool(ok))
+            try:
+                self._check(certificate, depth, bool(ok))
+            except WrongPeer:
+                raise
+            except Exception as error:
+                # Whoever is there made the certificate, and parsers fail in many ways.
+                raise WrongPeer(f"the other side's certificate cannot be read: {error}") from None
         except WrongPeer:
             protocol = cast(TLSMemoryBIOProtocol, connection.get_app_data())
             protocol.failVerification(Failure())

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_ASN1, load_certificate
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
@@ -212,6 +213,25 @@ class IdentityTests(TLSTestCase):
         _, server, _ = self.connect(Nobody(ALICE), IdentityTLS(BOB))
         self.assertFalse(server.isSecured)
         self.assertEqual(len(server.lost), 1)
+
+    def test_absurdCertificate(self) -> None:
+        """
+        A certificate that cannot even be read is refused like a wrong one, on either side.
+        """
+        der = ALICE.certificate().public_bytes(serialization.Encoding.DER)
+        version3, version4 = bytes.fromhex("a003020102"), bytes.fromhex("a003020103")
+        absurd = load_certificate(FILETYPE_ASN1, der.replace(version3, version4))
+
+        class Absurd(IdentityTLS):
+            def _useCertificate(self, context: SSL.Context, identity: Identity) -> None:
+                context.use_certificate(absurd)
+                context.use_privatekey(identity.privateKey)
+
+        for believer in (IdentityTLS(BOB), NamedServiceTLS(BOB, "service.example")):
+            _, server, _ = self.connect(Absurd(ALICE), believer)
+            server.lost[0].trap(WrongPeer)
+            client, _, _ = self.connect(believer, Absurd(ALICE))
+            client.lost[0].trap(WrongPeer)
 
     def test_olderTLS(self) -> None:
         """
