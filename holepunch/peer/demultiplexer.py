@@ -63,6 +63,12 @@ class Demultiplexer:
         """
         self._sessions.pop(fragment, None)
 
+    def knows(self, fragment: str) -> bool:
+        """
+        Is there a session of this local username fragment?
+        """
+        return fragment in self._sessions
+
     def sessionFor(self, data: bytes) -> SessionSink | None:
         """
         The session that the check in C{data} names; its integrity is not yet verified.

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from holepunch.address import Transport
-from holepunch.errors import HolepunchError, SessionTimedOut, WrongPeer
+from holepunch.errors import HolepunchError, RendezvousError, SessionTimedOut, WrongPeer
 from holepunch.identity import Identity, PeerID
 from holepunch.interfaces import IHostAddresses, IRendezvousEvents
 from holepunch.peer.config import PeerConfig, SessionOptions
@@ -132,13 +132,16 @@ class Sessions:
                 raise WrongPeer(
                     f"the rendezvous service introduced {introduction.remote} instead of {target}"
                 )
+            if not set(introduction.transports) <= options.transports:
+                raise RendezvousError("the rendezvous service chose a transport not asked for")
             return self._begin(
                 introduction,
                 main,
                 ports,
                 applications=(application,),
                 startedAt=startedAt,
-                timeout=options.timeout - (self._reactor.seconds() - startedAt),
+                # A clock may jump, or this come later than the time-out that is due.
+                timeout=max(0.001, options.timeout - (self._reactor.seconds() - startedAt)),
             )
         finally:
             if ports is main.ports:
@@ -265,6 +268,7 @@ class Sessions:
         startedAt: float,
         timeout: float,
     ) -> Session:
+        self._mustMakeSense(introduction)
         self._observe(
             Introduced(
                 at=self._reactor.seconds(),
@@ -289,6 +293,16 @@ class Sessions:
             ended=self._forget,
         )
         return session
+
+    def _mustMakeSense(self, introduction: Introduction) -> None:
+        if introduction.remote == self._identity.peerID:
+            raise RendezvousError("the rendezvous service introduced this peer to itself")
+        if not introduction.transports:
+            raise RendezvousError("the rendezvous service named no transport for the session")
+        if introduction.sessionID in self._sessions or self._demultiplexer.knows(
+            introduction.local.ufrag
+        ):
+            raise RendezvousError("the rendezvous service introduced two sessions as one")
 
     def _forget(self, session: Session) -> None:
         self._sessions.pop(session.introduction.sessionID, None)

@@ -9,6 +9,8 @@ Driven by: AMP, through L{holepunch.rendezvous.commands}.
 from __future__ import annotations
 
 import enum
+import math
+import re
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +26,7 @@ from holepunch.rendezvous.introduction import Ticket
 MAX_CANDIDATES = 32
 MAX_TEXT = 1000
 MAX_VALUE = 65535
+_TICKET_PART = re.compile(r"[!-~]{1,256}\Z")
 
 _T = TypeVar("_T")
 _Choice = TypeVar("_Choice", bound=enum.Enum)
@@ -174,4 +177,8 @@ class TicketText(_Value[Ticket]):
 
     def parse(self, text: str) -> Ticket:
         name, key, lifetime = text.split(":")
-        return Ticket(name=name, key=key.encode("ascii"), lifetime=float(lifetime))
+        seconds = float(lifetime)
+        # What is no credential for STUN (RFC 8489 section 14.3) would be found out too late.
+        if not (_TICKET_PART.match(name) and _TICKET_PART.match(key) and 0 <= seconds < math.inf):
+            raise MalformedMessage("a ticket has a name or a key that cannot be used")
+        return Ticket(name=name, key=key.encode("ascii"), lifetime=seconds)
