@@ -300,7 +300,9 @@ class SessionDriver:
 
     def _sendDatagram(self, effect: SendDatagram) -> None:
         port = self._ports.datagramPort(effect.local)
-        port.addRoute(effect.remote, self)
+        if not effect.isAnswer:
+            # The other side may check from as many addresses as it likes; we do not.
+            port.addRoute(effect.remote, self)
         port.send(effect.remote, effect.data)
 
     def _openConnection(self, effect: OpenConnection) -> None:

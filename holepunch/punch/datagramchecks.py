@@ -15,6 +15,7 @@ import attrs
 
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import MalformedMessage
+from holepunch.punch.candidate import CandidateType
 from holepunch.punch.checklist import CheckList
 from holepunch.punch.checks import (
     ROLE_CONFLICT,
@@ -109,8 +110,11 @@ class DatagramChecks:
         early, self._early = self._early, []
         remote = self._authenticator.remote
         for item in early:
-            if remote is not None and item.check.remoteUfrag == remote.ufrag:
-                self._accept(item.local, item.remote, item.check, now)
+            if remote is None or item.check.remoteUfrag != remote.ufrag:
+                continue
+            pair = self._pairOf(item.local, item.remote, item.check, now)
+            if pair is not None:
+                self._accept(pair, item.check, now)
 
     def advance(self, now: float) -> None:
         """
@@ -219,28 +223,34 @@ class DatagramChecks:
         if not self._conflicts.admits(check, now):
             self._answer(local, remote, self._authenticator.buildRoleConflict(check))
             return
-        self._answer(local, remote, self._authenticator.buildSuccess(check, remote))
+        success = self._authenticator.buildSuccess(check, remote)
         if self._authenticator.remote is not None:
-            self._accept(local, remote, check, now)
+            pair = self._pairOf(local, remote, check, now)
+            # From more addresses than there is place for, nobody checks in earnest.
+            if pair is not None:
+                self._answer(local, remote, success)
+                self._accept(pair, check, now)
         elif len(self._early) < _EARLY_LIMIT:
+            self._answer(local, remote, success)
             self._early.append(_EarlyCheck(local, remote, check))
 
     def _answer(self, local: TransportAddress, remote: TransportAddress, data: bytes) -> None:
-        self._journal.add(SendDatagram(local, remote, data))
+        self._journal.add(SendDatagram(local, remote, data, isAnswer=True))
 
-    def _accept(
-        self,
-        local: TransportAddress,
-        remote: TransportAddress,
-        check: ReceivedCheck,
-        now: float,
-    ) -> None:
+    def _pairOf(
+        self, local: TransportAddress, remote: TransportAddress, check: ReceivedCheck, now: float
+    ) -> CandidatePair | None:
+        """
+        The pair that a check came on, which may be a new one; C{None} where there is no place.
+        """
         pair = self._checkList.find(Transport.UDP, local, remote)
         if pair is None:
             pair = self._checkList.learnRemote(Transport.UDP, local, remote, check.priority)
-            if pair is None:
-                return
-            self._journal.tracePair(now, EventKind.PAIR_FORMED, pair, str(pair.remote))
+            if pair is not None:
+                self._journal.tracePair(now, EventKind.PAIR_FORMED, pair, str(pair.remote))
+        return pair
+
+    def _accept(self, pair: CandidatePair, check: ReceivedCheck, now: float) -> None:
         if self._isSearching:
             detail = "nominating" if check.isNominating else ""
             self._journal.tracePair(now, EventKind.CHECK_RECEIVED, pair, detail)
@@ -321,7 +331,10 @@ class DatagramChecks:
         if sent.built.isNominating:
             self.unconfirmed = None
             self.isNominationFailed = True
-        pair.fail(fate, now + self._config.retryDelay)
+        # An address that was seen only as the source of a check may be a victim's: what is sent
+        # there must be worth what came from there. The next check from there triggers another.
+        isVictim = pair.remote.type is CandidateType.PEER_REFLEXIVE and pair.answeredAt is None
+        pair.fail(fate, None if isVictim else now + self._config.retryDelay)
 
     # --- sending ----------------------------------------------------------------------------
 

@@ -53,11 +53,14 @@ class Path:
 class SendDatagram:
     """
     Send C{data} from the UDP socket bound to C{local}.
+
+    @ivar isAnswer: It answers a check: nothing is to be expected from C{remote} for it.
     """
 
     local: TransportAddress
     remote: TransportAddress
     data: bytes
+    isAnswer: bool = False
 
 
 @attrs.frozen

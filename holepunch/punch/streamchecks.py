@@ -25,6 +25,7 @@ from holepunch.punch.priority import reflexivePriority
 from holepunch.punch.role import Role
 from holepunch.punch.roleconflicts import RoleConflicts
 from holepunch.punch.streamconnection import (
+    CHECKS_LIMIT,
     UNPROVEN_LIMIT,
     ConnectionEvent,
     ConnectionState,
@@ -82,9 +83,10 @@ class StreamChecks:
                 break
             connection.receivedSize += len(frame)
             self._receiveMessage(connection, message, now)
-            isTooMuch = connection.receivedSize > UNPROVEN_LIMIT and not connection.isProven
-            if isTooMuch and connection.isReadable:
-                self._connections.reject(connection, Fate.STRANGER, now)
+            limit = CHECKS_LIMIT if connection.isProven else UNPROVEN_LIMIT
+            if connection.receivedSize > limit and connection.isReadable:
+                fate = Fate.REJECTED if connection.isProven else Fate.STRANGER
+                self._connections.reject(connection, fate, now)
 
     def sendFirstChecks(self, now: float) -> None:
         """

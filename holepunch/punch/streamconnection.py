@@ -22,6 +22,10 @@ UNPROVEN_LIMIT = 1500
 """
 How many bytes a connection may send before it proved the credential.
 """
+CHECKS_LIMIT = 16_000
+"""
+How many bytes of checks a connection may carry at all: each one is answered, read or not.
+"""
 
 
 class ConnectionState(enum.Enum):
