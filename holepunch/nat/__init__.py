@@ -9,6 +9,7 @@ from holepunch.nat.behaviour import (
     NATBehaviour,
     PortAllocation,
     Refresh,
+    Service,
     Unsolicited,
     classicName,
 )
@@ -23,10 +24,12 @@ from holepunch.nat.packet import (
     UnreachableCode,
 )
 from holepunch.nat.portallocation import RandomSource
+from holepunch.nat.presets import PRESETS
 from holepunch.nat.session import MappingView
 
 __all__ = [
     "NAMED_BEHAVIOURS",
+    "PRESETS",
     "Drop",
     "DropReason",
     "Filtering",
@@ -42,6 +45,7 @@ __all__ = [
     "Protocol",
     "RandomSource",
     "Refresh",
+    "Service",
     "Side",
     "TCPFlag",
     "UnreachableCode",

@@ -9,12 +9,13 @@ Driven by: L{holepunch.nat.device}.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
 from holepunch.address import TransportAddress
 from holepunch.nat.addresspool import AddressPool
-from holepunch.nat.behaviour import Filtering, Mapping, NATBehaviour, PortAllocation
+from holepunch.nat.behaviour import Filtering, Mapping, NATBehaviour, PortAllocation, Service
 from holepunch.nat.effects import DropReason, Side
 from holepunch.nat.packet import Packet, Protocol
 from holepunch.nat.portallocation import PortAllocator, RandomSource
@@ -87,6 +88,9 @@ class Admission:
             return DropReason.UNSUPPORTED
         if not self._behaviour.hairpin and remote.host in self.pool.hosts:
             return DropReason.HAIRPIN_DISABLED
+        outbound = self._behaviour.outbound
+        if outbound and Service(packet.protocol, remote.port) not in outbound:
+            return DropReason.NOT_PERMITTED
         if not self._mayBegin(packet):
             return DropReason.NO_CONNECTION
         if self._table.sessionCount >= self._behaviour.maxSessions:
@@ -94,7 +98,7 @@ class Admission:
         domain = self._domain(remote)
         mapping = self._table.mappings.get((packet.protocol, internal, domain))
         if mapping is None:
-            made = self._newMapping(packet.protocol, internal, domain)
+            made = self._newMapping(packet.protocol, internal, domain, now)
             if isinstance(made, DropReason):
                 return made
             mapping = made
@@ -127,7 +131,7 @@ class Admission:
         if self._table.sessionCount >= self._behaviour.maxSessions:
             return DropReason.TABLE_FULL
         if isinstance(found, TransportAddress):
-            made = self._newMapping(packet.protocol, found, ())
+            made = self._newMapping(packet.protocol, found, (), now)
             if isinstance(made, DropReason):
                 return made
             found = made
@@ -179,7 +183,7 @@ class Admission:
         return self._filteringGrain == 0
 
     def _newMapping(
-        self, protocol: Protocol, internal: TransportAddress, domain: Domain
+        self, protocol: Protocol, internal: TransportAddress, domain: Domain, now: float
     ) -> MappingRecord | DropReason:
         table = self._table
         if len(table.mappings) >= self._behaviour.maxMappings:
@@ -195,11 +199,13 @@ class Admission:
         port = self._externalPort(protocol, internal, host.externalHost, domain)
         if port is None:
             return DropReason.PORTS_EXHAUSTED
+        lifetime = self._behaviour.mappingLifetime
         mapping = MappingRecord(
             protocol=protocol,
             internal=internal,
             external=TransportAddress(host.externalHost, port),
             domain=domain,
+            endsAt=math.inf if lifetime is None else now + lifetime,
         )
         table.addMapping(mapping)
         return mapping

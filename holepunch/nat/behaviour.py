@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from holepunch.errors import UsageError
+from holepunch.nat.packet import Protocol
 
 
 class Mapping(enum.Enum):
@@ -80,6 +81,23 @@ def _notZero(instance: object, attribute: attrs.Attribute[Any], value: int) -> N
         raise UsageError(f"{attribute.name} must not be zero")
 
 
+@attrs.frozen
+class Service:
+    """
+    What one port stands for: C{Service(Protocol.TCP, 443)}.
+
+    @raise UsageError: There is no such port.
+    """
+
+    protocol: Protocol
+    port: int = attrs.field()
+
+    @port.validator
+    def _checkPort(self, attribute: attrs.Attribute[Any], value: int) -> None:
+        if not 0 < value < 65536:
+            raise UsageError(f"a port is a number from 1 to 65535, not {value}")
+
+
 @attrs.frozen(kw_only=True)
 class NATBehaviour:
     """
@@ -102,6 +120,10 @@ class NATBehaviour:
     @ivar udpTimeout: Idle seconds until a UDP session is forgotten.
     @ivar tcpEstablishedTimeout: The same for TCP connections in progress (RFC 5382 REQ-5).
     @ivar tcpTransitoryTimeout: The same for TCP connections half open, closed or reset.
+    @ivar mappingLifetime: Seconds after which a mapping ends, however busy it is, as some carriers
+        have it; C{None}: it lives as long as it is used.
+    @ivar outbound: The only services that the inside may begin to talk to, as behind a firewall;
+        with none, it may talk to all.
     @ivar dropsMappingOnReset: A TCP mapping is forgotten when the connection that made it is reset
         or has been closed by both sides, whatever else uses the mapping.
     @ivar checksSequence: A SYN-ACK from inside is dropped unless it has the sequence number of the
@@ -126,6 +148,10 @@ class NATBehaviour:
     udpTimeout: float = attrs.field(default=300.0, validator=_positive)
     tcpEstablishedTimeout: float = attrs.field(default=7440.0, validator=_positive)
     tcpTransitoryTimeout: float = attrs.field(default=240.0, validator=_positive)
+    mappingLifetime: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
+    outbound: tuple[Service, ...] = ()
     refresh: Refresh = Refresh.OUTBOUND
     dropsMappingOnReset: bool = False
     checksSequence: bool = False

@@ -40,6 +40,7 @@ class DropReason(enum.Enum):
     TTL_EXPIRED = "the packet has been forwarded too often"
     NOT_OURS = "the packet is for an address that the device does not have"
     BLOCKED = "the protocol is blocked"
+    NOT_PERMITTED = "the device lets nothing out to that port"
     UNSUPPORTED = "the device cannot translate that kind of packet"
 
 

@@ -29,6 +29,7 @@ class MappingRecord:
     One mapping: an internal endpoint, an external one, and the remote endpoints it is valid for.
 
     @ivar expiresAt: The latest of the sessions' ends.
+    @ivar endsAt: When the mapping ends in any case.
     @ivar contactedHosts: How many sessions the inside has used, for each remote host.
     """
 
@@ -37,6 +38,7 @@ class MappingRecord:
     external: TransportAddress
     domain: Domain
     expiresAt: float = -math.inf
+    endsAt: float = math.inf
     sessions: dict[Session, None] = attrs.Factory(dict)
     contactedHosts: Counter[str] = attrs.Factory(Counter)
 

@@ -119,14 +119,15 @@ class SessionTable:
 
     def expire(self, now: float) -> None:
         """
-        Forget the sessions that end at or before C{now}, and mappings without sessions.
+        Forget the sessions that end at or before C{now}, mappings without sessions, and mappings
+        that have lived their time.
         """
         queue = self._queue
         while queue and queue[0][0] <= now:
             moment, _, session = heapq.heappop(queue)
             if moment != session.queuedAt or session not in session.mapping.sessions:
                 continue
-            if session.expiresAt <= now:
+            if session.expiresAt <= now or session.mapping.endsAt <= now:
                 self._removeSession(session)
             else:
                 self._enqueue(session)
@@ -149,7 +150,7 @@ class SessionTable:
                 internal=mapping.internal,
                 external=mapping.external,
                 remotes=tuple(session.remote for session in mapping.sessions),
-                expiresAt=mapping.expiresAt,
+                expiresAt=min(mapping.expiresAt, mapping.endsAt),
             )
             for mapping in self.mappings.values()
         )
@@ -173,7 +174,7 @@ class SessionTable:
                 if entry[0] == entry[2].queuedAt and entry[2] in entry[2].mapping.sessions
             ]
             heapq.heapify(self._queue)
-        session.queuedAt = session.expiresAt
+        session.queuedAt = min(session.expiresAt, session.mapping.endsAt)
         heapq.heappush(self._queue, (session.queuedAt, next(self._serial), session))
         self.nextExpiryAt = self._queue[0][0]
 
