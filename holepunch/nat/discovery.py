@@ -75,11 +75,13 @@ class ProtocolReport:
         @param observations: At least one, in the order in which the requests were sent.
         """
         first = observations[0]
-        own = [each for each in observations if each.local == first.local]
-        left = possibleMappings(own)
+        isTranslated = any(each.mapped != each.local for each in observations)
+        left = frozenset({Mapping.ENDPOINT_INDEPENDENT})
+        if isTranslated:
+            left = possibleMappings(each for each in observations if each.local == first.local)
         return cls(
             isBlocked=False,
-            isTranslated=any(each.mapped != each.local for each in observations),
+            isTranslated=isTranslated,
             local=first.local,
             mapped=first.mapped,
             mapping=next(iter(left)) if len(left) == 1 else None,

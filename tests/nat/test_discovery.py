@@ -118,12 +118,13 @@ class MappingTests(SynchronousTestCase):
 
     def test_noNAT(self) -> None:
         """
-        Who is seen as what it is has no NAT.
+        Who is seen as what it is has no NAT, so its mapping depends on nothing.
         """
         report = ProtocolReport.conclude(
             [Observation(local=LOCAL, server=SERVERS[0], mapped=LOCAL)]
         )
         self.assertEqual((report.isTranslated, report.isBlocked), (False, False))
+        self.assertIs(report.mapping, Mapping.ENDPOINT_INDEPENDENT)
 
 
 class PortTests(SynchronousTestCase):
