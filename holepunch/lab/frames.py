@@ -75,6 +75,12 @@ class RawSegment:
     data: bytes = attrs.field(repr=False)
     offload: bytes = NO_OFFLOAD
 
+    def __len__(self) -> int:
+        """
+        How much of it is above IP.
+        """
+        return len(self.data) - _IP_LENGTH
+
 
 def decodeFrame(frame: bytes, hasOffload: bool = True) -> Packet | Ignored:
     """

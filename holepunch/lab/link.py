@@ -9,11 +9,14 @@ Driven by: L{holepunch.lab.fabric}.
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import attrs
 
 from holepunch.lab.topology import LinkSpec
 
+# What a packet is longer by on a wire: the headers of Ethernet and IPv4.
+_HEADERS = 34
 # How much later than the rest a packet arrives that is held back; at least so many seconds.
 _LEAST_HOLD = 0.001
 
@@ -22,10 +25,13 @@ _LEAST_HOLD = 0.001
 class LinkCounters:
     """
     What happened on a link, both directions together.
+
+    @ivar overflowed: Of the lost ones, those that the link's rate left no room for.
     """
 
     sent: int = 0
     lost: int = 0
+    overflowed: int = 0
     heldBack: int = 0
     duplicated: int = 0
 
@@ -43,6 +49,8 @@ class Link:
         self._random = random
         # The latest arrival so far, up and down: jitter alone does not change the order.
         self._latest = [0.0, 0.0]
+        # Until when the link is busy sending, up and down.
+        self._busyUntil = [0.0, 0.0]
         self.spec = spec
 
     @property
@@ -53,11 +61,15 @@ class Link:
     def spec(self, spec: LinkSpec) -> None:
         self._spec = spec
         self._latency = spec.latency
-        self._isRegular = not (spec.jitter or spec.loss or spec.reorder or spec.duplicate)
+        self._isRegular = not (
+            spec.jitter or spec.loss or spec.reorder or spec.duplicate or spec.rate
+        )
 
-    def arrivals(self, isUpward: bool, now: float) -> tuple[float, ...]:
+    def arrivals(self, isUpward: bool, now: float, payload: Any = b"") -> tuple[float, ...]:
         """
         When a packet that enters the link now leaves it: not at all, once or twice.
+
+        @param payload: What of the packet is above IP; its length counts where the link has a rate.
         """
         self.counters.sent += 1
         if self._isRegular:
@@ -66,6 +78,14 @@ class Link:
         if spec.loss and random.random() < spec.loss:
             self.counters.lost += 1
             return ()
+        if spec.rate:
+            sentAt = max(now, self._busyUntil[isUpward])
+            if sentAt - now > spec.queue:
+                self.counters.lost += 1
+                self.counters.overflowed += 1
+                return ()
+            now = sentAt + (len(payload) + _HEADERS) * 8 / spec.rate
+            self._busyUntil[isUpward] = now
         arrivals = [self._arrival(isUpward, now)]
         if spec.duplicate and random.random() < spec.duplicate:
             self.counters.duplicated += 1

@@ -28,6 +28,11 @@ def _checkSeconds(instance: object, attribute: attrs.Attribute[float], value: fl
         raise BadTopology(f"{attribute.name} is a number of seconds from 0 to 3600, not {value}")
 
 
+def _checkRate(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 <= value < 1e12:
+        raise BadTopology(f"{attribute.name} is a number of bits a second, not {value}")
+
+
 def _checkName(instance: object, attribute: object, value: str) -> None:
     if not value or not all(part.isalnum() for part in value.split("-")):
         raise BadTopology(f"{value!r} is no name: use letters, digits and single dashes")
@@ -64,6 +69,8 @@ class LinkSpec:
     @ivar loss: The share of packets that vanish.
     @ivar reorder: The share of packets that are held back, so that later ones overtake them.
     @ivar duplicate: The share of packets that arrive twice.
+    @ivar rate: So many bits a second in each direction; 0: no limit.
+    @ivar queue: With a rate: a packet that would have to wait longer, in seconds, is lost.
     """
 
     latency: float = attrs.field(default=0.005, validator=_checkSeconds)
@@ -71,6 +78,8 @@ class LinkSpec:
     loss: float = attrs.field(default=0.0, validator=_checkShare)
     reorder: float = attrs.field(default=0.0, validator=_checkShare)
     duplicate: float = attrs.field(default=0.0, validator=_checkShare)
+    rate: float = attrs.field(default=0.0, validator=_checkRate)
+    queue: float = attrs.field(default=0.2, validator=_checkSeconds)
 
 
 DEFAULT_LINK = LinkSpec()
@@ -84,12 +93,15 @@ class HostSpec:
     @ivar addresses: The IP addresses of its interface; one string for a single address.
     @ivar behind: The name of the NAT whose inside network it is in; C{None}: the public core.
     @ivar link: What joins it to that network.
+    @ivar isDecoy: In the namespace back end, have a stranger there who accepts every TCP
+        connection and answers every datagram.
     """
 
     name: str = attrs.field(validator=_checkName)
     addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
     behind: str | None = None
     link: LinkSpec = DEFAULT_LINK
+    isDecoy: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,7 @@ that of each NAT on the way.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -22,8 +22,9 @@ from holepunch.address import isPrivateHost, isUsableHost
 from holepunch.errors import BadTopology
 from holepunch.lab.part import DEFAULT_LINK, HostSpec, LinkSpec, NATSpec
 from holepunch.nat.behaviour import NAMED_BEHAVIOURS, NATBehaviour
+from holepunch.nat.presets import PRESETS
 
-__all__ = ["HostSpec", "LinkSpec", "NATSpec", "Topology"]
+__all__ = ["HostSpec", "LinkSpec", "NATSpec", "Topology", "behaviourNamed"]
 
 
 def _list(names: Iterable[str]) -> str:
@@ -191,16 +192,22 @@ class Topology:
         C{port-restricted/symmetric} puts alice and bob behind a NAT each; C{none} leaves a peer
         public; C{kernel} is a NAT by the kernel's masquerade. C{full-cone} alone puts both on one
         LAN behind one NAT. A third name, as in C{full-cone/full-cone/full-cone}, is that of a
-        carrier's NAT before the other two.
+        carrier's NAT before the other two. C{same-subnet:full-cone/full-cone} gives both LANs the
+        same subnet, with decoys at the other peer's private address.
 
         @raise BadTopology: The message names the position, and what was expected there.
         """
-        names = text.split("/")
+        scenario, colon, rest = text.rpartition(":")
+        names = rest.split("/")
+        if colon:
+            return cls._parseScenario(text, scenario, names, link)
         if len(names) > 3:
+            column = len("/".join(names[:3])) + 1
             raise BadTopology(
-                f"{text!r} names {len(names)} NATs; expected alice's, bob's and a carrier's at most"
+                f"{text!r} names {len(names)} NATs; expected alice's, bob's and a carrier's at "
+                f"most, and the end at column {column}"
             )
-        behaviours = [_named(text, position, name) for position, name in enumerate(names, 1)]
+        behaviours = [_named(text, position) for position in range(len(names))]
         if len(behaviours) == 1:
             return cls.sameNAT(behaviours[0], link)._withKernelNATs({"nat": names[0]})
         alice, bob, carrier = (*behaviours, None)[:3]
@@ -210,6 +217,28 @@ class Topology:
             topology = cls.twoLevel(alice, bob, carrier, link)
         nats = ("nat-alice", "nat-bob", "carrier")
         return topology._withKernelNATs(dict(zip(nats, names, strict=False)))
+
+    @classmethod
+    def _parseScenario(
+        cls, text: str, scenario: str, names: Sequence[str], link: LinkSpec
+    ) -> Topology:
+        if scenario != "same-subnet":
+            raise BadTopology(
+                f"{text!r}: column 1, {scenario!r}, is no scenario; expected same-subnet: or none"
+            )
+        behaviours = [_named(text, position) for position in range(len(names))]
+        alice, bob, *_ = (*behaviours, None, None)
+        if len(behaviours) != 2 or alice is None or bob is None:
+            raise BadTopology(
+                f"{text!r}: column {len(scenario) + 2}: expected two NATs, as in "
+                "same-subnet:full-cone/full-cone"
+            )
+        topology = cls.sameSubnet(alice, bob, link)
+        hosts = (
+            attrs.evolve(each, isDecoy=each.name.startswith("decoy-")) for each in topology.hosts
+        )
+        nats = dict(zip(("nat-alice", "nat-bob"), names, strict=True))
+        return attrs.evolve(topology, hosts=tuple(hosts))._withKernelNATs(nats)
 
     def _withKernelNATs(self, namedBehaviours: dict[str, str]) -> Topology:
         kernels = {nat for nat, behaviour in namedBehaviours.items() if behaviour == "kernel"}
@@ -270,17 +299,35 @@ class Topology:
             raise BadTopology(f"{spec.name!r} has {spec.inside} inside and {outer.inside} outside")
 
 
-def _named(text: str, position: int, name: str) -> NATBehaviour | None:
+def behaviourNamed(name: str) -> NATBehaviour:
+    """
+    The behaviour of that name, be it a plain kind of NAT or a device of the field.
+
+    @raise BadTopology: There is none.
+    """
+    behaviour = NAMED_BEHAVIOURS.get(name) or PRESETS.get(name)
+    if behaviour is None:
+        raise BadTopology(f"expected one of {_list([*NAMED_BEHAVIOURS, *PRESETS])}")
+    return behaviour
+
+
+def _named(text: str, position: int) -> NATBehaviour | None:
+    """
+    What the name at a position of a short text means.
+    """
+    names = text.rpartition(":")[2].split("/")
+    name = names[position]
     if name == "none":
         return None
     if name == "kernel":
         return NAMED_BEHAVIOURS["linux-masquerade"]
     try:
-        return NAMED_BEHAVIOURS[name]
-    except KeyError:
-        expected = _list(["none", "kernel", *NAMED_BEHAVIOURS])
+        return behaviourNamed(name)
+    except BadTopology as error:
+        column = text.rfind(":") + 2 + len("/".join(["", *names[:position]]))
         raise BadTopology(
-            f"{text!r}: name {position}, {name!r}, is no NAT; expected one of {expected}"
+            f"{text!r}: name {position + 1}, {name!r} (column {column}), is no NAT; "
+            f"expected none, kernel, or {str(error).removeprefix('expected ')}"
         ) from None
 
 

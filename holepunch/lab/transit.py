@@ -70,7 +70,7 @@ class Transit:
         """
         Send a packet over a link, and take C{step} with it when it arrives.
         """
-        arrivals = link.arrivals(isUpward, self.now())
+        arrivals = link.arrivals(isUpward, self.now(), packet.payload)
         if not arrivals:
             self.tell(link.name, packet, Fate.LOST)
         for arrival in arrivals:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from holepunch.address import isPrivateHost
 from holepunch.errors import BadTopology
 from holepunch.lab import HostSpec, LinkSpec, NATSpec, Topology
-from holepunch.nat import NAMED_BEHAVIOURS
+from holepunch.nat import NAMED_BEHAVIOURS, PRESETS
 
 _CONE = NAMED_BEHAVIOURS["full-cone"]
 
@@ -91,6 +91,44 @@ class ParsingTests(SynchronousTestCase):
         error = self.assertRaises(BadTopology, Topology.parse, "full-cone/triangular")
         self.assertIn("name 2, 'triangular'", str(error))
         self.assertIn("port-restricted", str(error))
+
+    def test_column(self) -> None:
+        """
+        The position is told as a column, too.
+        """
+        for text, column in (("nat", 1), ("none/nat", 6), ("same-subnet:pf/nat", 16)):
+            error = self.assertRaises(BadTopology, Topology.parse, text)
+            self.assertIn(f"'nat' (column {column}), is no NAT", str(error))
+
+    def test_devices(self) -> None:
+        """
+        Devices of the field can be named wherever a kind of NAT can.
+        """
+        topology = Topology.parse("home-router/corporate-firewall")
+        behaviours = [nat.behaviour for nat in topology.nats]
+        self.assertEqual(behaviours, [PRESETS["home-router"], PRESETS["corporate-firewall"]])
+
+    def test_sameSubnet(self) -> None:
+        """
+        C{same-subnet:} gives both LANs one subnet, and makes decoys of the strangers there.
+        """
+        topology = Topology.parse("same-subnet:full-cone/kernel")
+        self.assertEqual(len({nat.inside for nat in topology.nats}), 1)
+        self.assertEqual([nat.isKernel for nat in topology.nats], [False, True])
+        decoys = [host.name for host in topology.hosts if host.isDecoy]
+        self.assertEqual(decoys, ["decoy-bob", "decoy-alice"])
+
+    def test_wrongScenario(self) -> None:
+        """
+        Unknown scenarios, and the wrong number of NATs for one, are refused.
+        """
+        for text, sentence in (
+            ("island:pf/pf", "'island', is no scenario"),
+            ("same-subnet:pf", "column 13: expected two NATs"),
+            ("same-subnet:pf/none", "column 13: expected two NATs"),
+        ):
+            error = self.assertRaises(BadTopology, Topology.parse, text)
+            self.assertIn(sentence, str(error))
 
     def test_tooMany(self) -> None:
         """
