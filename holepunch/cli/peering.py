@@ -67,14 +67,18 @@ async def withPeer(
         observer=observe,
     )
     output.step(f"registering with {options.rendezvous}")
+    ended: Exception | None = None
     try:
         peer.startService()
         limit = min(options.timeout, _REGISTRATION_TIMEOUT)
         await peer.whenRegistered().addTimeout(limit, reactor, tooLate)
         return await use(peer)
+    except Exception as error:
+        ended = error
+        raise
     finally:
         # Not from within the callback by which the peer tells us of its registration.
         await deferLater(reactor, 0, lambda: None)
         await peer.stopService()
         if trace is not None:
-            trace.close()
+            trace.end(reactor.seconds(), ended)

@@ -7,7 +7,10 @@ The first line is the header::
 
 Each further line is one event: C{"type"} is the class in L{holepunch.peer.events}, and the other
 keys are its fields. Addresses are C{"HOST:PORT"}, peer IDs and enumerations their text, and times
-seconds by the clock of that machine.
+seconds by the clock of that machine. The last line has the type C{Ended}: how the command ended.
+Where it is missing, the trace was cut short.
+
+A trace to be read may come from a stranger. It is bounded, and what is no trace is refused.
 
 Owns: that format, both ways.
 Knows nothing of: what the events mean.
@@ -17,6 +20,7 @@ Driven by: C{--trace FILE} writes; diagrams and reports read.
 from __future__ import annotations
 
 import enum
+import io
 import json
 import os
 import types
@@ -28,32 +32,39 @@ import attrs
 
 from holepunch.address import TransportAddress
 from holepunch.errors import BadTrace, HolepunchError
+from holepunch.explain.record import Ended, Trace
 from holepunch.identity import PeerID
-from holepunch.peer.events import PeerEvent
+from holepunch.peer.events import PeerEvent, Punched
+from holepunch.punch import EventKind, PunchEvent
+from holepunch.rendezvous.registry import checkName
 
 FORMAT = "holepunch-trace"
 VERSION = 1
+_LARGEST = 64 * 1024 * 1024
+_LATEST = 1e11
 
-_EVENTS: dict[str, Any] = {each.__name__: each for each in typing.get_args(PeerEvent)}
-
-
-@attrs.frozen(kw_only=True)
-class Trace:
-    """
-    What one peer saw, in order.
-
-    @ivar peer: Whose trace it is.
-    """
-
-    peer: PeerID
-    name: str | None
-    events: tuple[PeerEvent, ...]
+_EVENTS: dict[str, Any] = {each.__name__: each for each in (*typing.get_args(PeerEvent), Ended)}
+# What happens to a pair has both addresses.
+_OF_PAIRS = {
+    EventKind.PAIR_FORMED,
+    EventKind.CHECK_SENT,
+    EventKind.CHECK_RECEIVED,
+    EventKind.CHECK_ANSWERED,
+    EventKind.CHECK_FAILED,
+    EventKind.CONNECT_STARTED,
+    EventKind.CONNECTED,
+    EventKind.CONNECT_FAILED,
+    EventKind.ACCEPTED,
+    EventKind.CONNECTION_CLOSED,
+    EventKind.NOMINATED,
+    EventKind.SELECTED,
+}
 
 
 # --- events and JSON ----------------------------------------------------------------------------
 
 
-def encodeEvent(event: PeerEvent) -> dict[str, Any]:
+def encodeEvent(event: PeerEvent | Ended) -> dict[str, Any]:
     """
     Turn an event into what L{json.dumps} takes.
     """
@@ -74,7 +85,7 @@ def _encode(value: Any) -> Any:
     return value
 
 
-def decodeEvent(encoded: Any) -> PeerEvent:
+def decodeEvent(encoded: Any) -> PeerEvent | Ended:
     """
     The way back from L{encodeEvent}.
 
@@ -83,10 +94,17 @@ def decodeEvent(encoded: Any) -> PeerEvent:
     try:
         fields = dict(encoded)
         kind = _EVENTS[fields.pop("type")]
-        event: PeerEvent = _decode(kind, fields)
-    except (HolepunchError, KeyError, TypeError, ValueError) as error:
-        raise BadTrace(f"an event cannot be understood: {error!r}") from None
+        event: PeerEvent | Ended = _decode(kind, fields)
+    except (HolepunchError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadTrace(f"an event cannot be understood: {ascii(error)[:200]}") from None
+    if isinstance(event, Punched):
+        _checkStep(event.event)
     return event
+
+
+def _checkStep(step: PunchEvent) -> None:
+    if step.kind in _OF_PAIRS and None in (step.transport, step.local, step.remote):
+        raise BadTrace(f"an event cannot be understood: {step.kind.value} without addresses")
 
 
 def _decode(kind: Any, encoded: Any) -> Any:
@@ -108,9 +126,19 @@ def _decode(kind: Any, encoded: Any) -> Any:
         return kind(**{name: _decode(hints[name], value) for name, value in encoded.items()})
     if isinstance(kind, type) and (issubclass(kind, enum.Enum) or kind is PeerID):
         return kind(encoded)
-    if isinstance(encoded, kind) or (kind is float and isinstance(encoded, int)):
+    if kind is float:
+        return _decodeSeconds(encoded)
+    if isinstance(encoded, kind) and (kind is bool or not isinstance(encoded, bool)):
         return encoded
     raise TypeError(f"{encoded!r} is no {kind}")
+
+
+def _decodeSeconds(encoded: Any) -> float:
+    isNumber = isinstance(encoded, int | float) and not isinstance(encoded, bool)
+    # An integer may be too large for any other question than this one.
+    if not isNumber or not -_LATEST <= encoded <= _LATEST:
+        raise TypeError("this is no time")
+    return float(encoded)
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -143,6 +171,14 @@ class TraceWriter:
         """
         self._write(encodeEvent(event))
 
+    def end(self, at: float, error: Exception | None) -> None:
+        """
+        Write how the command ended, and close the file.
+        """
+        kind, reason = (None, "") if error is None else (type(error).__name__, str(error))
+        self._write(encodeEvent(Ended(at=at, error=kind, reason=reason)))
+        self.close()
+
     def _write(self, line: dict[str, Any]) -> None:
         # Each line at once: a trace is wanted most of all when the program ended badly.
         self._file.write(json.dumps(line) + "\n")
@@ -159,13 +195,24 @@ def readTrace(path: str | os.PathLike[str]) -> Trace:
     """
     Read a trace file.
 
-    @raise BadTrace: The file cannot be read, or is no trace.
+    @raise BadTrace: The file cannot be read, or is no trace; the sentence names it.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            return parseTrace(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadTrace(f"cannot read the trace file {path}: {error}") from None
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadTrace(f"cannot read the trace file {path}: {reason}") from None
+    if len(data) > _LARGEST:
+        raise BadTrace(f"cannot read the trace file {path}: it is larger than 64 MiB")
+    # A character that was cut in two belongs to a line that was cut short.
+    whole = data[: data.rfind(b"\n") + 1]
+    try:
+        return parseTrace(io.StringIO(whole.decode("utf-8"), newline="\n"))
+    except UnicodeDecodeError:
+        raise BadTrace(f"cannot read the trace file {path}: it is no text") from None
+    except BadTrace as error:
+        raise BadTrace(f"cannot use the trace file {path}: {error}") from None
 
 
 def parseTrace(lines: Iterable[str]) -> Trace:
@@ -180,16 +227,27 @@ def parseTrace(lines: Iterable[str]) -> Trace:
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise BadTrace("this is no trace of holepunch")
     if header.get("version") != VERSION:
-        raise BadTrace(f"this trace has version {header.get('version')}; version 1 is known")
+        found = ascii(header.get("version"))[:20]
+        raise BadTrace(f"this trace has version {found}; version {VERSION} is known")
+    name = header.get("name")
     try:
         peer = PeerID(str(header.get("peer")))
-    except HolepunchError as error:
-        raise BadTrace(str(error)) from None
-    return Trace(peer=peer, name=header.get("name"), events=tuple(map(decodeEvent, rows[1:])))
+        if name is not None:
+            checkName(str(name))
+    except HolepunchError:
+        raise BadTrace("its header does not say properly whose trace it is") from None
+    events: list[PeerEvent] = []
+    ended = None
+    for event in map(decodeEvent, rows[1:]):
+        if isinstance(event, Ended):
+            ended = event
+        else:
+            events.append(event)
+    return Trace(peer=peer, name=name, events=tuple(events), ended=ended)
 
 
 def _parseLine(line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadTrace("a line of the trace is no JSON") from None

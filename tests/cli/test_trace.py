@@ -24,9 +24,11 @@ from holepunch.cli.trace import (
     parseTrace,
     readTrace,
 )
-from holepunch.errors import BadTrace
+from holepunch.errors import BadTrace, UnknownPeer
+from holepunch.explain import Ended
 from holepunch.identity import PeerID
-from holepunch.peer.events import Connected, Failed, PeerEvent, Requested
+from holepunch.peer.events import Connected, Failed, PeerEvent, Punched, Requested
+from holepunch.punch import EventKind, PunchEvent
 
 ALICE = PeerID.fromPublicKey(b"a" * 32)
 
@@ -51,11 +53,19 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         hints = typing.get_type_hints(kind)
         return st.builds(kind, **{name: values(hint) for name, hint in hints.items()})
     if kind is float:
-        return st.floats(allow_nan=False, allow_infinity=False)
+        return st.floats(-1e11, 1e11)
     return st.from_type(kind)
 
 
-events = st.one_of(*map(values, typing.get_args(PeerEvent)))
+def isWhole(event: PeerEvent) -> bool:
+    """
+    Has it the addresses that a reader may rely on?
+    """
+    step = event.event if isinstance(event, Punched) else None
+    return step is None or None not in (step.transport, step.local, step.remote)
+
+
+events = st.one_of(*map(values, typing.get_args(PeerEvent))).filter(isWhole)
 
 
 class EventTests(SynchronousTestCase):
@@ -158,7 +168,48 @@ class FileTests(SynchronousTestCase):
         writer.close()
         with open(path, "a", encoding="utf-8") as file:
             file.write('{"type": "Requ')
-        self.assertEqual(readTrace(path).events, (Requested(at=0.0, target="bob"),))
+        trace = readTrace(path)
+        self.assertEqual(trace.events, (Requested(at=0.0, target="bob"),))
+        self.assertIsNone(trace.ended)
+
+    def test_ended(self) -> None:
+        """
+        The last line tells how the command ended; without an error it ended well.
+        """
+        for error, ended in (
+            (None, Ended(at=2.0)),
+            (UnknownPeer("no bob"), Ended(at=2.0, error="UnknownPeer", reason="no bob")),
+        ):
+            path = self.mktemp()
+            TraceWriter.create(path, ALICE, "alice").end(2.0, error)
+            self.assertEqual(readTrace(path).ended, ended)
+
+    def test_cutCharacter(self) -> None:
+        """
+        A trace that ends within a character is read up to there.
+        """
+        path = self.mktemp()
+        TraceWriter.create(path, ALICE, None).close()
+        with open(path, "ab") as file:
+            file.write('{"type": "é'.encode()[:-1])
+        self.assertEqual(readTrace(path).events, ())
+
+    def test_withoutAddresses(self) -> None:
+        """
+        What happens to a pair must say to which.
+        """
+        step = PunchEvent(at=0.0, kind=EventKind.CHECK_SENT)
+        encoded = encodeEvent(Punched(at=0.0, session="s", event=step))
+        with self.assertRaisesRegex(BadTrace, "without addresses"):
+            decodeEvent(encoded)
+
+    def test_senselessTimes(self) -> None:
+        """
+        Times are numbers that can be calculated with.
+        """
+        for at in (float("nan"), float("inf"), 10**400, True, "1"):
+            with self.assertRaises(BadTrace):
+                decodeEvent({"type": "Requested", "at": at, "target": "bob"})
 
     def test_noTrace(self) -> None:
         """
