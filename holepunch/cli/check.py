@@ -26,10 +26,10 @@ from holepunch.cli.options import (
 )
 from holepunch.cli.output import jsonLine, makeOutput
 from holepunch.cli.running import run
-from holepunch.errors import BadAddress, UsageError
+from holepunch.errors import BadAddress, UnknownHost, UsageError
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
 from holepunch.peer.discovery import discover
-from holepunch.peer.resolving import resolve
+from holepunch.peer.resolving import checkHostName, resolve
 
 _STUN_PORT = 3478
 
@@ -37,7 +37,8 @@ _STUN_PORT = 3478
 def _hostAndPort(text: str) -> tuple[str, int]:
     try:
         host, port = splitHostPort(text, _STUN_PORT)
-    except BadAddress as error:
+        checkHostName(host)
+    except (BadAddress, UnknownHost) as error:
         raise click.BadParameter(f"{error}.") from None
     if port == 0:
         raise click.BadParameter(f"{text!r}: port 0 is nobody's.")

@@ -23,6 +23,7 @@ from holepunch.cli.output import Output
 from holepunch.errors import BadName, HolepunchError, UsageError
 from holepunch.identity import Identity, PeerID, configurationFile
 from holepunch.peer.config import SessionOptions
+from holepunch.peer.resolving import checkHostName
 from holepunch.punch import TCPFlow
 from holepunch.rendezvous.location import ServiceLocation
 from holepunch.rendezvous.registry import checkName
@@ -145,6 +146,7 @@ def readRendezvous(text: str | None) -> ServiceLocation:
         )
     try:
         location = ServiceLocation.parse(text)
+        checkHostName(location.host)
     except HolepunchError as error:
         raise UsageError(f"--rendezvous: {error}") from None
     if location.port == 0:

@@ -55,6 +55,18 @@ class _Addresses:
             self.done.callback(None)
 
 
+def checkHostName(host: str) -> None:
+    """
+    Make sure that a resolver can be asked for C{host}: some never answer when they cannot.
+
+    @raise UnknownHost: It cannot be a name.
+    """
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise UnknownHost(f"{host[:80]!r} cannot be the name of a host") from None
+
+
 async def resolve(reactor: IReactorPluggableNameResolver, host: str, port: int) -> TransportAddress:
     """
     Find the address of a host: IPv4 where it has one.
@@ -65,7 +77,8 @@ async def resolve(reactor: IReactorPluggableNameResolver, host: str, port: int) 
     try:
         return TransportAddress(host, port)
     except BadAddress:
-        addresses = _Addresses()
+        checkHostName(host)
+    addresses = _Addresses()
     resolver: Any = reactor.nameResolver
     resolver.resolveHostName(addresses, host, port)
     await addresses.done

@@ -84,7 +84,7 @@ class ExecuteTests(ConnectionTestCase):
         """
         path = self.mktemp()
         os.mkfifo(path)
-        execute = Execute(reactor, f"exec 3>{path}; echo ready; sleep 600")
+        execute = Execute(reactor, f"exec 3>{path}; echo ready; exec sleep 600")
         caller = await self.call(lambda: execute)
         with await deferToThread(open, path, "rb") as fifo:
             await caller.heardSomething

@@ -111,6 +111,13 @@ class ResolveTests(SynchronousTestCase):
             "nowhere.example.org", str(self.failureResultOf(resolving, UnknownHost).value)
         )
 
+    def test_impossible(self) -> None:
+        """
+        What cannot be a name is not looked up.
+        """
+        for host in ("a" * 64, "a..b"):
+            self.failureResultOf(self.resolve(Resolver(), host), UnknownHost)
+
     def test_cancelled(self) -> None:
         """
         Cancelling ends the look-up, and an answer that comes too late does no harm.
