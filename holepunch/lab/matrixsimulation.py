@@ -1,0 +1,229 @@
+"""
+Runs cells of a matrix in the simulated internet, on all cores.
+
+Owns: the service and the peers of one network, the order of their sessions; sharing the work out.
+Knows nothing of: which cells there are, and what their results mean.
+Driven by: C{holepunch lab matrix}, tests.
+
+Each run has networks of its own. One for UDP and then the simultaneous flow of TCP, which
+share nothing in a NAT; another one for the sequential flow, which would find the holes of the
+simultaneous one.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import Factory, Protocol
+
+from holepunch.address import Transport, TransportAddress
+from holepunch.errors import HolepunchError
+from holepunch.identity import Identity
+from holepunch.lab.matrixgrid import Cell, Grid
+from holepunch.lab.matrixkind import Flow
+from holepunch.lab.matrixnetwork import SERVICE, MatrixNetwork
+from holepunch.lab.matrixresult import Trial
+from holepunch.lab.simulated import SimulatedInternet
+from holepunch.peer import FixedHostAddresses, Peer, SessionOptions
+from holepunch.peer.events import Connected, PeerEvent
+from holepunch.punch import TCPFlow
+from holepunch.rendezvous.service import RendezvousService
+
+PATIENCE = 15.0
+"""
+Simulated seconds after which a session counts as failed.
+"""
+
+_SHARD = 81
+_SETTLED = 1.0
+_GROUPS = ((Flow.UDP, Flow.TCP_SIMULTANEOUS), (Flow.TCP_SEQUENTIAL,))
+
+
+def optionsOf(flow: Flow, timeout: float) -> SessionOptions:
+    """
+    How a session is punched in a flow.
+    """
+    isDatagram = flow is Flow.UDP
+    isSequential = flow is Flow.TCP_SEQUENTIAL
+    return SessionOptions(
+        transports=frozenset({Transport.UDP if isDatagram else Transport.TCP}),
+        tcpFlow=TCPFlow.SEQUENTIAL if isSequential else TCPFlow.SIMULTANEOUS,
+        timeout=timeout,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Shard:
+    """
+    What one process does at a time.
+
+    @ivar numbers: Those of the cells in their grid.
+    """
+
+    numbers: tuple[int, ...]
+    cells: tuple[Cell, ...]
+    flows: tuple[Flow, ...]
+    seed: str
+
+
+def shards(
+    grid: Grid, runs: int, seed: int, flows: Sequence[Flow] = tuple(Flow)
+) -> list[Shard]:
+    """
+    Share out the sessions of a grid. Which ones are together does not depend on who does them.
+    """
+    numbers = [number for number, cell in enumerate(grid.cells) if cell.isAvailable]
+    return [
+        Shard(
+            numbers=tuple(part),
+            cells=tuple(grid.cells[number] for number in part),
+            flows=tuple(flow for flow in group if flow in flows),
+            seed=f"{seed}/{run}/{start // _SHARD}",
+        )
+        for run in range(runs)
+        for group in _GROUPS
+        if set(group) & set(flows)
+        for start in range(0, len(numbers), _SHARD)
+        if (part := numbers[start : start + _SHARD])
+    ]
+
+
+def runShard(shard: Shard) -> tuple[Trial, ...]:
+    """
+    Run all its sessions.
+    """
+    return _Play(shard).perform()
+
+
+def runShards(
+    work: Sequence[Shard],
+    jobs: int,
+    makeExecutor: Callable[[int], Executor] | None = None,
+) -> Iterator[tuple[Trial, ...]]:
+    """
+    Run shards in several processes.
+
+    @param makeExecutor: Makes the workers; new processes by default.
+    @return: The results of each shard as it ends.
+    """
+    executor = (makeExecutor or _processes)(min(jobs, len(work)))
+    with executor:
+        futures = [executor.submit(runShard, shard) for shard in work]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _processes(jobs: int) -> Executor:
+    # A fork would take along the reactor and whatever else this process has open.
+    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+
+
+class _Play:
+    """
+    The sessions of one shard.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._network = MatrixNetwork.of(shard.cells, shard.seed)
+        # The simulation takes a number; what is left of the text must not be the process's hash.
+        seed = int.from_bytes(shard.seed.encode(), "big")
+        self._internet = SimulatedInternet(self._network.topology, seed)
+        self._connected: dict[str, Connected] = {}
+        self._peers: dict[str, Peer] = {}
+
+    def perform(self) -> tuple[Trial, ...]:
+        """
+        Start everything, run the flows one after the other, and stop.
+        """
+        internet = self._internet
+        self._startService()
+        # One side after the other: the service need not bear more than it must.
+        for places in ({place.bob for place in self._network.places},):
+            internet.waitFor(gatherResults([self._listen(host) for host in sorted(places)]))
+        alices = sorted({place.alice for place in self._network.places})
+        internet.waitFor(gatherResults([self._peer(host).whenRegistered() for host in alices]))
+        # By then, UDP mappings are known, too.
+        internet.advance(_SETTLED)
+        trials = [
+            trial
+            for flow in self._shard.flows
+            for wave in self._network.waves()
+            for trial in self._wave(flow, wave)
+        ]
+        internet.waitFor(gatherResults([peer.stopService() for peer in self._peers.values()]))
+        internet.waitFor(self._service.stopService())
+        return tuple(trials)
+
+    def _startService(self) -> None:
+        host = self._internet.host(SERVICE)
+        identity = Identity.generate()
+        self._location = f"{identity.peerID}@{host.addresses[0]}"
+        self._service = RendezvousService(
+            host.reactor,
+            identity,
+            assist=[
+                TransportAddress(address, port)
+                for address, port in zip(host.addresses, (3478, 3479), strict=True)
+            ],
+        )
+        self._service.startService()
+
+    def _peer(self, hostName: str) -> Peer:
+        host = self._internet.host(hostName)
+        reactor: Any = host.reactor
+
+        def observe(event: PeerEvent) -> None:
+            if isinstance(event, Connected):
+                self._connected[hostName] = event
+
+        peer = self._peers[hostName] = Peer(
+            reactor,
+            Identity.generate(),
+            self._location,
+            name=hostName,
+            hostAddresses=FixedHostAddresses(host.addresses),
+            observer=observe,
+        )
+        return peer
+
+    def _listen(self, hostName: str) -> Deferred[Any]:
+        peer = self._peer(hostName)
+        listening = peer.listenEndpoint().listen(Factory.forProtocol(Protocol))
+        return listening.addCallback(
+            lambda port: Deferred.fromCoroutine(peer.acceptDatagrams(lambda path: None))
+        )
+
+    def _wave(self, flow: Flow, wave: Sequence[int]) -> list[Trial]:
+        trials = self._internet.waitFor(
+            gatherResults([Deferred.fromCoroutine(self._session(flow, each)) for each in wave]),
+            limit=PATIENCE * 4,
+        )
+        self._internet.advance(_SETTLED)
+        return trials
+
+    async def _session(self, flow: Flow, index: int) -> Trial:
+        place = self._network.places[index]
+        alice = self._peers[place.alice]
+        options = optionsOf(flow, PATIENCE)
+        made = Trial(cell=self._shard.numbers[index], flow=flow.value, seed=self._shard.seed)
+        try:
+            if flow is Flow.UDP:
+                path = await alice.openDatagrams(place.bob, options)
+                path.close()
+            else:
+                stream = await alice.openStream(place.bob, options)
+                stream.abortConnection()
+        except HolepunchError as error:
+            return attrs.evolve(made, failure=str(error))
+        connected = self._connected.pop(place.alice)
+        return attrs.evolve(made, seconds=connected.seconds, candidate=connected.candidate)
