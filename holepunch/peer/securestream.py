@@ -107,13 +107,20 @@ class SecureStream(Protocol):
         """
         self._protocol = protocol
         protocol.makeConnection(cast(ITransport, self))
+        if self._stage is _Stage.OPEN and not self._isPaused and not self.disconnecting:
+            self._lowerProducer.resumeProducing()
         self._deliver()
+        if self._stage is _Stage.LOST and self._protocol is not None:
+            # It was lost before anybody wanted it.
+            self._protocol = None
+            protocol.connectionLost(self._reason or connectionDone)
 
     def dataReceived(self, data: bytes) -> None:
         """
         Ciphertext arrived.
         """
-        if self._stage is _Stage.LOST:
+        if self._stage is _Stage.LOST or self._isReadClosed:
+            # Behind the close alert comes nothing of use, and nobody would read it out of OpenSSL.
             return
         self._tls.bio_write(data)
         if self._stage is _Stage.HANDSHAKE:
@@ -140,6 +147,7 @@ class SecureStream(Protocol):
 
     def _lose(self, reason: Failure) -> None:
         wasHandshake, self._stage = self._stage is _Stage.HANDSHAKE, _Stage.LOST
+        self._reason = reason
         for call in (self._flushCall, self._lingerCall):
             if call is not None and call.active():
                 call.cancel()
@@ -170,6 +178,9 @@ class SecureStream(Protocol):
             self._transmit()
             self._stage = _Stage.OPEN
             self._finishHandshake(None)
+            if self._protocol is None and not self.disconnecting and self._stage is _Stage.OPEN:
+                # Until the application takes the stream, what comes waits in the network.
+                self._lowerProducer.pauseProducing()
 
     def _finishHandshake(self, failure: Failure | None) -> None:
         callback, self._handshakeDone = self._handshakeDone, None
@@ -200,7 +211,11 @@ class SecureStream(Protocol):
         """
         Give the application what arrived, until it pauses us.
         """
-        while self._protocol is not None and not self._isPaused and not self._isReadClosed:
+        while (
+            (self._protocol is not None or self.disconnecting)
+            and not self._isPaused
+            and not self._isReadClosed
+        ):
             try:
                 data = self._tls.recv(_CHUNK)
             except SSL.WantReadError:  # noqa: PERF203 - the loop ends by it
@@ -211,7 +226,7 @@ class SecureStream(Protocol):
                 self._fail(Failure())
                 break
             else:
-                if not self.disconnecting:
+                if self._protocol is not None and not self.disconnecting:
                     self._protocol.dataReceived(data)
         if self._stage is _Stage.OPEN:
             self._transmit()

@@ -56,6 +56,7 @@ class Side:
 
     def __init__(self, identity: Identity, expected: Identity, isClient: bool) -> None:
         self.tls = IdentityTLS(identity, expected.peerID, [b"holepunch"])
+        self.newConnection: Any = self.tls.newConnection
         self.isClient = isClient
         self.ids = (identity.peerID, expected.peerID)
         self.secured: Deferred[SecureStream] = Deferred()
@@ -67,7 +68,7 @@ class Side:
             for peerID in self.ids
         )
         self.stream = SecureStream(
-            reactor, self.tls.newConnection(self.isClient), here, there, self._done
+            reactor, self.newConnection(self.isClient), here, there, self._done
         )
         return self.stream
 
@@ -78,7 +79,7 @@ class Side:
             self.secured.errback(failure)
 
 
-class SecureStreamTests(SynchronousTestCase):
+class StreamTestCase(SynchronousTestCase):
     """
     Two streams over TCP between two simulated hosts.
     """
@@ -107,6 +108,12 @@ class SecureStreamTests(SynchronousTestCase):
         self.client.stream.attach(self.here)
         self.internet.waitFor(self.server.secured)
         self.server.stream.attach(self.there)
+
+
+class SecureStreamTests(StreamTestCase):
+    """
+    What the two have to be.
+    """
 
     def test_interfaces(self) -> None:
         """
