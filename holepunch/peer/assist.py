@@ -106,6 +106,7 @@ class _DatagramQuery(_Query):
         self._port = port
         self._repeatInterval = repeatInterval
         self._call: IDelayedCall | None = None
+        self._isStopped = False
 
     def start(self) -> None:
         """
@@ -118,6 +119,9 @@ class _DatagramQuery(_Query):
         self._wait()
 
     def _wait(self) -> None:
+        if self._isStopped:
+            # Whoever heard of the mapped address ended it all.
+            return
         now = self._clock.seconds()
         timeout = self._transaction.nextTimeout() if self._transaction is not None else None
         if timeout is not None:
@@ -150,6 +154,7 @@ class _DatagramQuery(_Query):
         """
         Ask no more.
         """
+        self._isStopped = True
         self._port.removeRoutes(self)
         self._cancel()
 

@@ -127,7 +127,7 @@ class DatagramPath:
         Fails with L{PathLost<holepunch.errors.PathLost>} when the other side answers no more, or
         with L{PeerClosed} after L{close}.
         """
-        waiter: Deferred[None] = Deferred()
+        waiter: Deferred[None] = Deferred(self._lostWaiters.remove)
         if self._reason is not None:
             waiter.errback(self._reason)
         else:
@@ -196,12 +196,11 @@ class DatagramPath:
         The session has ended.
         """
         self._reason = reason
-        pings, self._pings = self._pings, []
-        waiters, self._lostWaiters = self._lostWaiters, []
-        for ping in pings:
-            ping.errback(reason)
-        for waiter in waiters:
-            waiter.errback(reason)
+        # One at a time: whoever hears of it may cancel the others.
+        while self._pings:
+            self._pings.pop(0).errback(reason)
+        while self._lostWaiters:
+            self._lostWaiters.pop(0).errback(reason)
 
     def _forgetPing(self, ping: Deferred[float]) -> None:
         self._pings.remove(ping)

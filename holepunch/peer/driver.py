@@ -158,6 +158,13 @@ class SessionDriver:
         ports.retain()
         demultiplexer.enter(config.localCredentials.ufrag, self)
 
+    @property
+    def isOver(self) -> bool:
+        """
+        Has the session let go of everything?
+        """
+        return self._ended is None
+
     # --- from the peer --------------------------------------------------------------------------
 
     def addLocalCandidates(self, candidates: Iterable[Candidate]) -> None:
@@ -272,7 +279,9 @@ class SessionDriver:
         try:
             while effects := self._session.takeEffects():
                 for effect in effects:
-                    self._carryOut(effect)
+                    # Whoever hears of one may end the session, and what follows with it.
+                    if not self.isOver or isinstance(effect, Trace):
+                        self._carryOut(effect)
         finally:
             self._isPumping = False
         self._rearm()
@@ -282,7 +291,7 @@ class SessionDriver:
         method(self, effect)
 
     def _rearm(self) -> None:
-        at = self._session.nextTimeout()
+        at = None if self.isOver else self._session.nextTimeout()
         timer = self._timer
         if timer is not None and timer.active():
             if at is not None and abs(timer.getTime() - at) < 1e-6:

@@ -33,9 +33,15 @@ class PingAnswerer(Protocol):
     Sends back what it gets.
     """
 
+    def connectionMade(self) -> None:
+        """
+        Read no more than the other side reads.
+        """
+        cast(SecureStream, self.transport).registerProducer(self.transport, True)
+
     def dataReceived(self, data: bytes) -> None:
         """
-        Send it back; at most what TCP's own window lets come in at once.
+        Send it back.
         """
         cast(SecureStream, self.transport).write(data)
 
@@ -49,10 +55,22 @@ class _Asker(Protocol):
         self._clock = clock
         self._pings: list[tuple[Deferred[float], float]] = []
         self._received = 0
-        self.lost: Deferred[None] = Deferred()
+        self._lostWaiters: list[Deferred[None]] = []
+        self._reason: PathLost | None = None
+
+    def whenLost(self) -> Deferred[None]:
+        waiter: Deferred[None] = Deferred(self._lostWaiters.remove)
+        if self._reason is None:
+            self._lostWaiters.append(waiter)
+        else:
+            waiter.errback(self._reason)
+        return waiter
 
     def ping(self) -> Deferred[float]:
         answered: Deferred[float] = Deferred()
+        if self._reason is not None:
+            answered.errback(self._reason)
+            return answered
         self._pings.append((answered, self._clock.seconds()))
         cast(SecureStream, self.transport).write(b"holepnch")
         return answered
@@ -66,12 +84,13 @@ class _Asker(Protocol):
                 answered.callback(self._clock.seconds() - sentAt)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        lost = PathLost(f"the connection ended: {reason.getErrorMessage()}")
-        pings, self._pings = self._pings, []
-        for answered, _ in pings:
+        self._reason = lost = PathLost(f"the connection ended: {reason.getErrorMessage()}")
+        while self._pings:
+            answered, _ = self._pings.pop(0)
             if not answered.called:
                 answered.errback(lost)
-        self.lost.errback(lost)
+        while self._lostWaiters:
+            self._lostWaiters.pop(0).errback(lost)
 
 
 class PingPath:
@@ -105,7 +124,7 @@ class PingPath:
         """
         if isinstance(self._outcome, DatagramPath):
             return self._outcome.whenLost()
-        return self._asker.lost
+        return self._asker.whenLost()
 
     def close(self) -> None:
         """

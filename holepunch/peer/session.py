@@ -122,8 +122,10 @@ class Session:
 
     def start(self) -> None:
         """
-        Punch.
+        Punch, unless the session has ended already.
         """
+        if self._driver.isOver:
+            return
         transports = self.introduction.transports
         if Transport.UDP in transports:
             self._assist.askByUDP()
@@ -154,7 +156,7 @@ class Session:
         if end.reason is not EndReason.DONE and self._driver.selected is None:
             self._driver.end(end.asError())
 
-    def end(self, reason: HolepunchError) -> None:
+    def end(self, reason: Exception) -> None:
         """
         End the session, or close its path.
         """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -29,6 +29,7 @@ from holepunch.peer.hosts import chooseHosts
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
+from holepunch.peer.request import SessionRequest
 from holepunch.peer.securestream import SecureStream
 from holepunch.peer.session import Session
 from holepunch.punch import Candidate
@@ -69,8 +70,7 @@ class Sessions:
         self._observe = observe
         self._sessions: dict[str, Session] = {}
         self._isWarmRequested = False
-        self._requests: list[Deferred[Session]] = []
-        self._stopReason: HolepunchError | None = None
+        self._requests: list[SessionRequest] = []
         self.streamAcceptors: dict[bytes, StreamAcceptor] = {}
         self.datagramAcceptor: DatagramAcceptor | None = None
         self.keeper: RegistrationKeeper
@@ -95,27 +95,33 @@ class Sessions:
                 " rendezvous service be reached?"
             )
 
+        request = SessionRequest()
+        self._requests.append(request)
         introduced = Deferred.fromCoroutine(
-            self._introduce(target, options, application, startedAt)
+            self._introduce(request, target, options, application, startedAt)
         )
         introduced.addTimeout(options.timeout, self._reactor, tooLate)
-        self._requests.append(introduced)
-        introduced.addBoth(self._requestEnded, introduced)
-        return introduced.addCallback(self._start)
+        introduced.addBoth(self._requestEnded, request)
+        request.follow(introduced.addCallback(self._start))
+        return request.outcome
 
     def _requestEnded(
-        self, result: Session | Failure, introduced: Deferred[Session]
+        self, result: Session | Failure, request: SessionRequest
     ) -> Session | Failure:
-        self._requests.remove(introduced)
-        if isinstance(result, Failure) and result.check(CancelledError) and self._stopReason:
-            return Failure(self._stopReason)
+        self._requests.remove(request)
         return result
 
     async def _introduce(
-        self, target: str, options: SessionOptions, application: bytes, startedAt: float
+        self,
+        request: SessionRequest,
+        target: str,
+        options: SessionOptions,
+        application: bytes,
+        startedAt: float,
     ) -> Session:
         main = await self.keeper.whenRegistered()
         self._observe(Requested(at=self._reactor.seconds(), target=target))
+        request.mustBeWanted()
         ports, candidates = self._portsFor(main, target, options.transports)
         # Until the introduction we do not know whom a name stands for.
         self._isWarmRequested = self._isWarmRequested or ports is main.ports
@@ -269,15 +275,6 @@ class Sessions:
         timeout: float,
     ) -> Session:
         self._mustMakeSense(introduction)
-        self._observe(
-            Introduced(
-                at=self._reactor.seconds(),
-                session=introduction.sessionID,
-                remotePeer=introduction.remote,
-                remoteName=introduction.remoteName,
-                isRequester=introduction.isRequester,
-            )
-        )
         session = self._sessions[introduction.sessionID] = Session(
             self._reactor,
             self._identity,
@@ -291,6 +288,15 @@ class Sessions:
             timeout=timeout,
             observe=self._observe,
             ended=self._forget,
+        )
+        self._observe(
+            Introduced(
+                at=self._reactor.seconds(),
+                session=introduction.sessionID,
+                remotePeer=introduction.remote,
+                remoteName=introduction.remoteName,
+                isRequester=introduction.isRequester,
+            )
         )
         return session
 
@@ -311,9 +317,7 @@ class Sessions:
         """
         End all sessions and close all paths.
         """
-        self._stopReason = reason
-        for introduced in tuple(self._requests):
-            introduced.cancel()
-        self._stopReason = None
+        for request in tuple(self._requests):
+            request.giveUp(reason)
         for session in tuple(self._sessions.values()):
             session.end(reason)
