@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from holepunch.address import TransportAddress
 from holepunch.lab.link import Link, LinkCounters
-from holepunch.lab.node import HostNode, NATNode, Network
+from holepunch.lab.node import HostNode, NATNode, Network, Tap
 from holepunch.lab.topology import LinkSpec, NATSpec, Topology
 from holepunch.lab.transit import Fate, FateObserver, Step, Transit
 from holepunch.nat.device import NATDevice
@@ -139,6 +139,31 @@ class Fabric:
         What has happened on the link of a host or NAT.
         """
         return self._node(name).link.counters
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        """
+        The addresses that a host or NAT has at the moment.
+        """
+        return self._node(name).hosts
+
+    def freeHosts(self, name: str) -> tuple[str, ...]:
+        """
+        Other addresses, free in its network, that a host or NAT could have.
+        """
+        return self._node(name).freeHosts()
+
+    def addTap(self, name: str, tap: Tap) -> None:
+        """
+        Show C{tap} every packet that crosses the link of a host or NAT, at that end of it.
+        """
+        self._node(name).taps += (tap,)
+
+    def removeTap(self, name: str, tap: Tap) -> None:
+        """
+        Show C{tap} no more.
+        """
+        node = self._node(name)
+        node.taps = tuple(each for each in node.taps if each is not tap)
 
     def addObserver(self, observer: FateObserver) -> None:
         """

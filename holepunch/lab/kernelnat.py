@@ -25,6 +25,7 @@ from holepunch.lab.station import Station
 from holepunch.lab.topology import NATSpec
 from holepunch.nat import (
     Drop,
+    DropReason,
     Forward,
     MappingView,
     Packet,
@@ -81,6 +82,7 @@ class KernelNAT:
     ) -> None:
         self.namespace = namespace
         self._effects: list[Forward | Drop] = []
+        self._blocked: set[Protocol] = set()
         self._effectsReady = effectsReady
         namespace.setting("ipv4.ip_forward", 1)
         self._inside = Station(
@@ -131,13 +133,21 @@ class KernelNAT:
         """
         Hand the kernel a packet from inside.
         """
-        self._inside.deliver(packet)
+        if not self._isDropped(packet):
+            self._inside.deliver(packet)
 
     def receiveOutside(self, packet: Packet, now: float) -> None:
         """
         Hand the kernel a packet from outside.
         """
-        self._outside.deliver(packet)
+        if not self._isDropped(packet):
+            self._outside.deliver(packet)
+
+    def _isDropped(self, packet: Packet) -> bool:
+        if packet.protocol not in self._blocked:
+            return False
+        self._effects.append(Drop(packet, DropReason.BLOCKED))
+        return True
 
     def takeEffects(self) -> list[Forward | Drop]:
         """
@@ -145,6 +155,18 @@ class KernelNAT:
         """
         effects, self._effects = self._effects, []
         return effects
+
+    def block(self, protocol: Protocol) -> None:
+        """
+        Keep packets of C{protocol} away from the kernel.
+        """
+        self._blocked.add(protocol)
+
+    def unblock(self, protocol: Protocol) -> None:
+        """
+        Give them to it again.
+        """
+        self._blocked.discard(protocol)
 
     def flush(self) -> None:
         """

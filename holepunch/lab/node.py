@@ -8,7 +8,8 @@ Driven by: L{holepunch.lab.fabric}, and by packets arriving out of L{Transit}.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Callable, Sequence
 
 from holepunch.address import TransportAddress
 from holepunch.errors import BadTopology
@@ -18,6 +19,9 @@ from holepunch.lab.transit import Fate, Step, Transit
 from holepunch.nat.device import NATDevice
 from holepunch.nat.effects import Drop, Side
 from holepunch.nat.packet import Packet, UnreachableCode
+
+#: Called with the time and a packet.
+Tap = Callable[[float, Packet], object]
 
 
 class Network:
@@ -74,12 +78,14 @@ class Node:
     Something with addresses in a network, and a link to it.
 
     @ivar hosts: Its IP addresses there.
+    @ivar taps: Called with the time and each packet that crosses the link, at this end of it.
     """
 
     def __init__(
         self, transit: Transit, network: Network, link: Link, hosts: Sequence[str]
     ) -> None:
         self.name = link.name
+        self.taps: tuple[Tap, ...] = ()
         self.link = link
         self.transit = transit
         self._checkFree(network, hosts)
@@ -100,13 +106,16 @@ class Node:
         """
         Send a packet over the link into the network.
         """
+        if self.taps:
+            self._tap(packet)
         self.transit.cross(self.link, True, self._climbed, packet)
 
     def descend(self, packet: Packet) -> None:
         """
         Send a packet over the link from the network to here.
         """
-        self.transit.cross(self.link, False, self.receive, packet)
+        step = self._descended if self.taps else self.receive
+        self.transit.cross(self.link, False, step, packet)
 
     def receive(self, packet: Packet) -> None:
         """
@@ -114,8 +123,28 @@ class Node:
         """
         raise NotImplementedError
 
+    def freeHosts(self) -> tuple[str, ...]:
+        """
+        As many addresses as it has, that nobody in the network has: the next ones above.
+        """
+        found: list[str] = []
+        for host in self.hosts:
+            candidate = ipaddress.ip_address(host) + 1
+            while str(candidate) in self.network.members or str(candidate) in found:
+                candidate += 1
+            found.append(str(candidate))
+        return tuple(found)
+
     def _climbed(self, packet: Packet) -> None:
         self.network.fromMember(packet)
+
+    def _descended(self, packet: Packet) -> None:
+        self._tap(packet)
+        self.receive(packet)
+
+    def _tap(self, packet: Packet) -> None:
+        for tap in self.taps:
+            tap(self.transit.now(), packet)
 
     def _checkFree(self, network: Network, hosts: Sequence[str]) -> None:
         for host in hosts:

@@ -140,13 +140,13 @@ _LINK_KEYS: _Keys = {
     **{key: (key, parseSeconds) for key in ("latency", "jitter", "queue")},
     "rate": ("rate", parseRate),
 }
-_BEHAVIOUR_KEYS = _fields(NATBehaviour)
+_BEHAVIOUR_KEYS: _Keys = _fields(NATBehaviour)
 _PLACE_KEYS: _Keys = {
     "address": ("addresses", _words),
     "behind": ("behind", str),
 }
-_HOST_KEYS = {**_PLACE_KEYS, "decoy": ("isDecoy", _yes)}
-_NAT_KEYS = {**_PLACE_KEYS, "inside": ("inside", str), "kernel": ("isKernel", _yes)}
+_HOST_KEYS: _Keys = {**_PLACE_KEYS, "decoy": ("isDecoy", _yes)}
+_NAT_KEYS: _Keys = {**_PLACE_KEYS, "inside": ("inside", str), "kernel": ("isKernel", _yes)}
 
 
 def readTopology(path: str | os.PathLike[str]) -> Topology:
