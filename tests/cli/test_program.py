@@ -100,6 +100,8 @@ class ProgramTestCase(TestCase):
     """
 
     def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir(parents=True)
         service = RendezvousService(
             reactor,
             Identity.generate(),
@@ -110,6 +112,9 @@ class ProgramTestCase(TestCase):
         self.addCleanup(service.stopService)
         self.service = service
         self.rendezvous = str(service.mainAddresses[0])
+
+    def file(self, name: str) -> Path:
+        return self.directory / name
 
     def start(self, peer: str, *arguments: str, **files: Any) -> Program:
         """
@@ -125,7 +130,7 @@ class ProgramTestCase(TestCase):
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "HOLEPUNCH_RENDEZVOUS": self.rendezvous,
-            "HOLEPUNCH_IDENTITY": os.path.abspath(f"{peer}/identity.pem"),
+            "HOLEPUNCH_IDENTITY": str(self.file(f"{peer}/identity.pem")),
         }
         reactor.spawnProcess(
             program,
@@ -161,10 +166,10 @@ class ConnectionTests(ProgramTestCase):
         data = [os.urandom(20_000_000) for _ in range(2)]
         descriptors = []
         for index in range(2):
-            Path(f"in{index}").write_bytes(data[index])
+            self.file(f"in{index}").write_bytes(data[index])
             ends = {
-                "stdin": os.open(f"in{index}", os.O_RDONLY),
-                "stdout": os.open(f"out{index}", os.O_WRONLY | os.O_CREAT, 0o600),
+                "stdin": os.open(self.file(f"in{index}"), os.O_RDONLY),
+                "stdout": os.open(self.file(f"out{index}"), os.O_WRONLY | os.O_CREAT, 0o600),
             }
             descriptors.append(ends)
             for descriptor in ends.values():
@@ -173,14 +178,14 @@ class ConnectionTests(ProgramTestCase):
         alice = self.start("alice", "connect", "bob", "--json", **descriptors[0])
         self.assertEqual((await alice.ended, await bob.ended), (0, 0), alice.stderr + bob.stderr)
         for index in range(2):
-            self.assertTrue(Path(f"out{index}").read_bytes() == data[1 - index])
+            self.assertTrue(self.file(f"out{index}").read_bytes() == data[1 - index])
 
     async def test_halfClose(self) -> None:
         """
         Who has said everything still hears the answer; both tell of the path, and trace it.
         """
         bob = await self.listen("--exec", "sort")
-        alice = self.start("alice", "connect", "bob", "--json", "--trace", "trace")
+        alice = self.start("alice", "connect", "bob", "--json", "--trace", str(self.file("trace")))
         alice.process.write(b"b\na\n")
         alice.process.closeStdin()
         self.assertEqual((await alice.ended, await bob.ended), (0, 0), alice.stderr + bob.stderr)
@@ -193,7 +198,7 @@ class ConnectionTests(ProgramTestCase):
             {"path": "direct", "transport": "tcp", "candidate": "host"},
         )
         self.assertLess(ours["seconds"], 30.0)
-        trace = readTrace("trace")
+        trace = readTrace(self.file("trace"))
         self.assertEqual(sum(isinstance(event, Connected) for event in trace.events), 1)
 
     async def test_conversation(self) -> None:
@@ -271,12 +276,14 @@ class FailureTests(ProgramTestCase):
         """
         A file that cannot be used is wrong usage.
         """
-        Path("bad").mkdir()
-        Path("bad/identity.pem").write_text("no key")
-        Path("bad/identity.pem").chmod(0o600)
+        self.file("bad").mkdir()
+        self.file("bad/identity.pem").write_text("no key")
+        self.file("bad/identity.pem").chmod(0o600)
         failing = (
             self.assertFails(2, ("connect", "bob"), "does not hold a private key", "bad"),
-            self.assertFails(2, ("connect", "bob", "--trace", "none/trace"), "trace file"),
+            self.assertFails(
+                2, ("connect", "bob", "--trace", str(self.file("none/trace"))), "trace file"
+            ),
         )
         await together(*map(Deferred.fromCoroutine, failing))
 
