@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from twisted.internet.task import deferLater
-
 from holepunch.cli.options import PeerOptions, loadIdentity
 from holepunch.cli.output import Output
 from holepunch.cli.trace import TraceWriter
@@ -77,8 +75,6 @@ async def withPeer(
         ended = error
         raise
     finally:
-        # Not from within the callback by which the peer tells us of its registration.
-        await deferLater(reactor, 0, lambda: None)
         await peer.stopService()
         if trace is not None:
             trace.end(reactor.seconds(), ended)
