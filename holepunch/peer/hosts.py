@@ -14,7 +14,7 @@ import ifaddr
 from zope.interface import implementer
 
 from holepunch.address import isLoopbackHost, isUsableHost
-from holepunch.errors import BadAddress
+from holepunch.errors import BadAddress, NoLocalPort
 from holepunch.interfaces import IHostAddresses
 
 _LIMIT = 8
@@ -37,6 +37,19 @@ def chooseHosts(hosts: Iterable[str], *, withLoopback: bool = False) -> tuple[st
         if not host.lower().startswith(("fe80:", "169.254.")) and host not in chosen:
             chosen.append(host)
     return tuple(sorted(chosen, key=lambda host: ":" in host)[:_LIMIT])
+
+
+def hostsOf(machine: IHostAddresses, *, withLoopback: bool = False) -> tuple[str, ...]:
+    """
+    The addresses of this machine as L{chooseHosts} keeps them.
+
+    @raise NoLocalPort: The system does not tell; it may later.
+    """
+    try:
+        hosts = machine.hostAddresses()
+    except OSError as error:
+        raise NoLocalPort(f"this machine's addresses cannot be found out: {error}") from None
+    return chooseHosts(hosts, withLoopback=withLoopback)
 
 
 def isLocalService(host: str) -> bool:

@@ -21,9 +21,10 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from holepunch.address import Transport, TransportAddress
-from holepunch.errors import PeerClosed, UsageError
+from holepunch.errors import HolepunchError, PeerClosed, RendezvousError, UsageError
 from holepunch.identity import Identity, PeerID
 from holepunch.interfaces import IHostAddresses
 from holepunch.peer.config import PeerConfig, SessionOptions
@@ -220,7 +221,12 @@ class Peer(Service):
             acceptors.pop(STREAM, None)
         else:
             acceptors[STREAM] = acceptor
-        await self._announce()
+        try:
+            await self._announce()
+        except BaseException:
+            acceptors.pop(STREAM, None)
+            self._withdraw()
+            raise
 
     async def acceptDatagrams(self, acceptor: Callable[[DatagramPath], None] | None) -> None:
         """
@@ -229,18 +235,46 @@ class Peer(Service):
         Comes back when the service knows.
         """
         self._sessions.datagramAcceptor = acceptor
-        await self._announce()
+        try:
+            await self._announce()
+        except BaseException:
+            self._sessions.datagramAcceptor = None
+            self._withdraw()
+            raise
 
     async def _announce(self) -> None:
+        isAccepting = self._answerPingsToo()
+        if isAccepting:
+            self._ensureRunning()
+        try:
+            await self._keeper.setAccepting(isAccepting)
+        except RendezvousError:
+            # To accept no more, nobody is needed: the next registration says so.
+            if isAccepting:
+                raise
+        if self.running and isAccepting:
+            await self._keeper.whenRegistered()
+
+    def _answerPingsToo(self) -> bool:
+        """
+        Whoever accepts anything answers pings. Does this peer accept anything?
+        """
         acceptors = self._sessions.streamAcceptors
         acceptors.pop(PING, None)
-        if self._sessions.isAccepting:
-            self._ensureRunning()
-            # Whoever accepts anything answers pings, too.
+        isAccepting = self._sessions.isAccepting
+        if isAccepting:
             acceptors[PING] = self._answerPings
-        await self._keeper.setAccepting(self._sessions.isAccepting)
-        if self.running:
-            await self._keeper.whenRegistered()
+        return isAccepting
+
+    def _withdraw(self) -> None:
+        """
+        It came to nothing: let the service know, if it can be told.
+        """
+        withdrawn = Deferred.fromCoroutine(self._keeper.setAccepting(self._answerPingsToo()))
+        withdrawn.addErrback(self._notWithdrawn)
+
+    def _notWithdrawn(self, failure: Failure) -> None:
+        failure.trap(HolepunchError)
 
     def _answerPings(self, stream: SecureStream) -> None:
         attachProtocol(stream, Factory.forProtocol(PingAnswerer))

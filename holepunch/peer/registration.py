@@ -21,18 +21,24 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from holepunch.address import Family, Transport
-from holepunch.errors import HolepunchError, PeerClosed, PeerReplaced, RendezvousUnreachable
+from holepunch.errors import (
+    HolepunchError,
+    NoLocalPort,
+    PeerClosed,
+    PeerReplaced,
+    RendezvousUnreachable,
+)
 from holepunch.identity import Identity
 from holepunch.interfaces import IHostAddresses, IKnownServices, IRendezvousEvents
 from holepunch.peer.assist import AssistClient, MappedCallback
 from holepunch.peer.config import PeerConfig
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.gathering import hostCandidates, oneOfEachHost
-from holepunch.peer.hosts import chooseHosts, isLocalService
+from holepunch.peer.hosts import hostsOf, isLocalService
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
 from holepunch.rendezvous.client import RendezvousClient
-from holepunch.rendezvous.connecting import connectRendezvous
+from holepunch.rendezvous.connecting import CONNECT_TIMEOUT, connectRendezvous
 from holepunch.rendezvous.introduction import Registered
 from holepunch.rendezvous.location import ServiceLocation
 
@@ -118,7 +124,7 @@ class RegistrationKeeper:
         state = self.state
         if state is not None:
             state.client.goodbye()
-            self.lost(PeerClosed("the peer was stopped"))
+            self._lose(PeerClosed("the peer was stopped"))
         self._settle(PeerClosed("the peer was stopped"), always=True)
         if loop is not None:
             # Not at once: the loop itself may have called whoever stops us.
@@ -148,10 +154,14 @@ class RegistrationKeeper:
         if self.state is not None:
             await self._register(self.state.client, self.state.ports)
 
-    def lost(self, reason: Exception) -> None:
+    def mainConnectionLost(self, reason: Exception) -> None:
         """
-        The main connection is gone.
+        A main connection is gone: the one in use, or an earlier one that took long to close.
         """
+        if self.state is not None and not self.state.client.isRegistered:
+            self._lose(reason)
+
+    def _lose(self, reason: Exception) -> None:
         state, self.state = self.state, None
         if state is None:
             return
@@ -175,7 +185,8 @@ class RegistrationKeeper:
                 state = await self._connect()
             except HolepunchError as error:
                 self._changed(error)
-                self._settle(error, always=not isinstance(error, RendezvousUnreachable))
+                isMendable = isinstance(error, (RendezvousUnreachable, NoLocalPort))
+                self._settle(error, always=not isMendable)
                 failures += 1
             else:
                 failures = 0
@@ -190,9 +201,7 @@ class RegistrationKeeper:
             await deferLater(self._reactor, policy(failures), lambda: None)
 
     async def _connect(self) -> MainConnectionState:
-        hosts = chooseHosts(
-            self._hosts.hostAddresses(), withLoopback=isLocalService(self._location.host)
-        )
+        hosts = hostsOf(self._hosts, withLoopback=isLocalService(self._location.host))
         ports = LocalPorts.open(self._reactor, hosts, self._demultiplexer).retain()
         try:
             client = await connectRendezvous(
@@ -204,7 +213,10 @@ class RegistrationKeeper:
                 bindAddress=self._bindAddress(ports),
             )
             try:
-                registered = await self._register(client, ports)
+                registering = Deferred.fromCoroutine(self._register(client, ports))
+                registered = await registering.addTimeout(
+                    CONNECT_TIMEOUT, self._reactor, self._notAnswered
+                )
             except BaseException:
                 client.goodbye("registration failed")
                 raise
@@ -222,6 +234,11 @@ class RegistrationKeeper:
         # Some NATs forget after 20 s.
         assist.askByUDP(repeatInterval=self._config.warmInterval)
         return MainConnectionState(client=client, ports=ports, assist=assist, registered=registered)
+
+    def _notAnswered(self, result: object, seconds: float) -> Registered:
+        raise RendezvousUnreachable(
+            f"the rendezvous service did not answer the registration within {seconds:g} seconds"
+        )
 
     def _bindAddress(self, ports: LocalPorts) -> object:
         families = [Family.IPV4, Family.IPV6]

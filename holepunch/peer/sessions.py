@@ -9,6 +9,7 @@ Driven by: L{holepunch.peer.peer.Peer} and, as L{IRendezvousEvents}, the main co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -25,7 +26,7 @@ from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.driver import Outcome
 from holepunch.peer.events import Introduced, PeerEvent, Requested
 from holepunch.peer.gathering import hostCandidates
-from holepunch.peer.hosts import chooseHosts
+from holepunch.peer.hosts import hostsOf
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
@@ -38,6 +39,7 @@ from holepunch.rendezvous.introduction import Answer, EndReason, Introduction, S
 _ANSWER_TIMEOUT = 30.0
 
 StreamAcceptor = Callable[[SecureStream], None]
+_Outcome = TypeVar("_Outcome", SecureStream, DatagramPath)
 DatagramAcceptor = Callable[[DatagramPath], None]
 
 
@@ -179,9 +181,7 @@ class Sessions:
         )
         if isWarmFree:
             return main.ports.retain(), ()
-        hosts = chooseHosts(
-            self._hosts.hostAddresses(), withLoopback=main.registered.observed.isLoopback
-        )
+        hosts = hostsOf(self._hosts, withLoopback=main.registered.observed.isLoopback)
         ports = LocalPorts.open(self._reactor, hosts, self._demultiplexer).retain()
         return ports, hostCandidates(ports, transports)
 
@@ -220,13 +220,22 @@ class Sessions:
     def _accepted(self, outcome: Outcome) -> None:
         if isinstance(outcome, DatagramPath):
             if self.datagramAcceptor is not None:
-                self.datagramAcceptor(outcome)
+                self._give(outcome, self.datagramAcceptor, outcome.close)
             return
         acceptor = self.streamAcceptors.get(outcome.application or b"")
         if acceptor is None:
             outcome.abortConnection()
         else:
+            self._give(outcome, acceptor, outcome.abortConnection)
+
+    def _give(
+        self, outcome: _Outcome, acceptor: Callable[[_Outcome], None], close: Callable[[], None]
+    ) -> None:
+        try:
             acceptor(outcome)
+        except Exception:
+            self._log.failure("the program failed to take a path that another peer opened")
+            close()
 
     def _notAccepted(self, failure: Failure) -> None:
         if not isinstance(failure.value, HolepunchError):
@@ -260,7 +269,7 @@ class Sessions:
         """
         The main connection is gone. Sessions under way go on as far as they can; paths stay up.
         """
-        self.keeper.lost(reason)
+        self.keeper.mainConnectionLost(reason)
 
     # --- the table ------------------------------------------------------------------------------
 

@@ -51,13 +51,18 @@ def attachProtocol(stream: SecureStream, factory: IProtocolFactory) -> IProtocol
     """
     Let C{factory} build the protocol of a new stream.
 
-    @return: C{None} when the factory wanted none; the stream is closed then.
+    @return: C{None} when the factory wanted none; the stream is closed then, as it is when the
+        factory or its protocol raises.
     """
-    protocol = factory.buildProtocol(stream.getPeer())
+    try:
+        protocol = factory.buildProtocol(stream.getPeer())
+        if protocol is not None:
+            stream.attach(protocol)
+    except BaseException:
+        stream.abortConnection()
+        raise
     if protocol is None:
         stream.abortConnection()
-        return None
-    stream.attach(protocol)
     return protocol
 
 
@@ -169,4 +174,3 @@ class PeerListeningPort:
             attachProtocol(stream, self._factory)
         except Exception:
             _log.failure("the protocol of a new connection could not be built")
-            stream.abortConnection()
