@@ -1,37 +1,32 @@
 """
-What can be concluded about a NAT from outside (RFC 4787; RFC 5780 section 4).
+What was found out about a NAT from outside (RFC 4787; RFC 5780 section 4).
 
-Owns: the conclusions, from mapped addresses that STUN servers observed and from answers that came
-or did not come; and what they mean for a person.
-Knows nothing of: sockets and STUN messages.
-Driven by: L{holepunch.peer.discovery}, which makes the observations.
+Owns: the reports, and what they mean for a person.
+Knows nothing of: sockets and STUN messages; how anything is found out.
+Driven by: the plans L{holepunch.nat.discoverydatagrams} and L{holepunch.nat.discoverystreams}; read
+by L{holepunch.nat.forecast} and C{holepunch check}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import combinations, pairwise
+from collections.abc import Sequence
 
 import attrs
 
 from holepunch.address import TransportAddress
-from holepunch.nat.behaviour import Filtering, Mapping, PortAllocation, classicName
-
-_LARGEST_STEP = 64
-
-
-@attrs.frozen(kw_only=True)
-class Observation:
-    """
-    How one server saw one local endpoint.
-
-    @ivar server: Where the request went.
-    @ivar mapped: Where it came from, as the server saw it.
-    """
-
-    local: TransportAddress
-    server: TransportAddress
-    mapped: TransportAddress
+from holepunch.nat.behaviour import Filtering, Mapping, PortAllocation, Unsolicited, classicName
+from holepunch.nat.discoveryevidence import Evidence, Observation, findPorts
+from holepunch.nat.discoveryfindings import (
+    Finding,
+    Undetermined,
+    hairpinFinding,
+    isBehindCarrier,
+    isDestinationDependent,
+    isTranslated,
+    mappingFinding,
+    undetermined,
+)
+from holepunch.nat.discoverylifetime import Lifetime
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +40,12 @@ class ProtocolReport:
     @ivar mapped: The same as the first server saw it.
     @ivar isDestinationDependent: Does the mapping depend on the destination, in whichever way?
     @ivar isHairpinning: Do packets to our own mapped address come back?
+    @ivar portStep: With sequential ports: from one new mapping to the next.
+    @ivar portConfidence: The share of the probes that agree about the ports, from 0 to 1.
+    @ivar unsolicited: What is answered to a connection that nobody inside asked for.
+    @ivar isBehindCarrier: Is there an address of a carrier's NAT (RFC 6598)?
     @ivar lifetime: Seconds after which an idle mapping is forgotten.
+    @ivar undetermined: What could not be determined, and why.
     @ivar problem: Why nothing was found out.
     """
 
@@ -58,39 +58,73 @@ class ProtocolReport:
     filtering: Filtering | None = None
     isHairpinning: bool | None = None
     ports: PortAllocation | None = None
+    portStep: int | None = None
+    portConfidence: float | None = None
+    unsolicited: Unsolicited | None = None
+    isBehindCarrier: bool | None = None
     lifetime: float | None = None
+    undetermined: tuple[Undetermined, ...] = ()
     problem: str | None = None
 
     @classmethod
     def conclude(
         cls,
-        observations: Sequence[Observation],
+        evidence: Evidence,
+        server: TransportAddress,
+        main: Sequence[Observation],
+        fresh: Sequence[Observation],
         *,
-        filtering: Filtering | None = None,
-        isHairpinning: bool | None = None,
+        filtering: Finding[Filtering],
+        isEchoHeard: bool,
+        unsolicited: Finding[Unsolicited] | None = None,
     ) -> ProtocolReport:
         """
         Conclude what there is to conclude.
 
-        @param observations: At least one, in the order in which the requests were sent.
+        @param server: The one that was asked most.
+        @param main: Of one local endpoint, by several servers.
+        @param fresh: Of several local endpoints by one server, in the order of the requests.
         """
-        first = observations[0]
-        isTranslated = any(each.mapped != each.local for each in observations)
-        left = frozenset({Mapping.ENDPOINT_INDEPENDENT})
-        if isTranslated:
-            left = possibleMappings(each for each in observations if each.local == first.local)
+        observations = [*main, *fresh]
+        isNAT = isTranslated(observations) if observations else None
+        mapping = mappingFinding(evidence, server, main)
+        ports = findPorts(fresh)
+        hairpin = hairpinFinding(isEchoHeard, isNAT is not False, mapping.value, filtering.value)
         return cls(
             isBlocked=False,
-            isTranslated=isTranslated,
-            local=first.local,
-            mapped=first.mapped,
-            mapping=next(iter(left)) if len(left) == 1 else None,
-            isDestinationDependent=None
-            if Mapping.ENDPOINT_INDEPENDENT in left and len(left) > 1
-            else Mapping.ENDPOINT_INDEPENDENT not in left,
-            filtering=filtering,
-            isHairpinning=isHairpinning,
-            ports=portAllocation(observations),
+            isTranslated=isNAT,
+            local=main[0].local if main else None,
+            mapped=main[0].mapped if main else None,
+            mapping=mapping.value,
+            isDestinationDependent=isDestinationDependent(main),
+            filtering=filtering.value,
+            isHairpinning=hairpin.value,
+            ports=ports.ports if ports else None,
+            portStep=ports.step if ports else None,
+            portConfidence=ports.confidence if ports else None,
+            unsolicited=unsolicited.value if unsolicited else None,
+            isBehindCarrier=isBehindCarrier(observations),
+            undetermined=undetermined(
+                mapping=mapping,
+                filtering=filtering,
+                hairpin=hairpin,
+                ports=Finding(ports, "too few requests were answered"),
+                unsolicited=unsolicited or Finding(None),
+            ),
+            problem="; ".join(evidence.complaints) or None,
+        )
+
+    def withLifetime(self, finding: Finding[Lifetime]) -> ProtocolReport:
+        """
+        The same report with the lifetime that was measured.
+        """
+        lifetime = finding.value
+        if lifetime is not None and lifetime.dead is None:
+            finding = Finding(None, f"a mapping is still there after {lifetime.alive:g} seconds")
+        return attrs.evolve(
+            self,
+            lifetime=lifetime.estimate if lifetime and lifetime.dead else None,
+            undetermined=(*self.undetermined, *undetermined(lifetime=finding)),
         )
 
 
@@ -119,63 +153,6 @@ class NATReport:
         if udp.isTranslated and udp.mapping is not None and udp.filtering is not None:
             return classicName(udp.mapping, udp.filtering)
         return None
-
-
-def possibleMappings(observations: Iterable[Observation]) -> frozenset[Mapping]:
-    """
-    Which mapping behaviours explain the observations of one local endpoint (RFC 5780 section 4.3).
-
-    Each pair of servers rules some out; where too few servers were asked, several are left.
-    """
-    left = set(Mapping)
-    for one, other in combinations(observations, 2):
-        isSame = one.mapped == other.mapped
-        if one.server.host != other.server.host:
-            if isSame:
-                left &= {Mapping.ENDPOINT_INDEPENDENT}
-            else:
-                left -= {Mapping.ENDPOINT_INDEPENDENT}
-        elif one.server.port != other.server.port:
-            if isSame:
-                left -= {Mapping.ADDRESS_AND_PORT_DEPENDENT}
-            else:
-                left &= {Mapping.ADDRESS_AND_PORT_DEPENDENT}
-    return frozenset(left)
-
-
-def portAllocation(observations: Sequence[Observation]) -> PortAllocation | None:
-    """
-    How external ports are chosen, as far as it shows in the order of the observations.
-    """
-    firsts = {each.local: each.mapped for each in reversed(observations)}
-    if all(local.port == mapped.port for local, mapped in firsts.items()):
-        return PortAllocation.PRESERVED if firsts else None
-    ports = list(dict.fromkeys(each.mapped.port for each in observations))
-    steps = [after - before for before, after in pairwise(ports)]
-    if len(steps) < 2:
-        return None
-    isOneWay = all(step > 0 for step in steps) or all(step < 0 for step in steps)
-    isSequential = isOneWay and max(map(abs, steps)) <= _LARGEST_STEP
-    return PortAllocation.SEQUENTIAL if isSequential else PortAllocation.RANDOM
-
-
-def filteringBehaviour(
-    isOtherHostHeard: bool | None, isOtherPortHeard: bool | None
-) -> Filtering | None:
-    """
-    Who may send to a mapped address that has sent to one server only (RFC 5780 section 4.4).
-
-    @param isOtherHostHeard: Did an answer from another host, and another port, come in?
-    @param isOtherPortHeard: Did one from the same host, and another port?
-        C{None} for each: the server could not send it.
-    """
-    if isOtherHostHeard:
-        return Filtering.ENDPOINT_INDEPENDENT
-    if isOtherHostHeard is None or isOtherPortHeard is None:
-        return None
-    if isOtherPortHeard:
-        return Filtering.ADDRESS_DEPENDENT
-    return Filtering.ADDRESS_AND_PORT_DEPENDENT
 
 
 def explain(report: NATReport) -> str:

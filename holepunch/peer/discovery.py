@@ -1,9 +1,9 @@
 """
 Finding out what NAT this machine is behind, with the help of any STUN server (RFC 5780).
 
-Owns: whom to ask, and when there is nothing to report.
-Knows nothing of: which requests are sent (L{holepunch.peer.datagramdiscovery},
-L{holepunch.peer.streamdiscovery}); what the answers mean (L{holepunch.nat.discovery}).
+Owns: carrying out the plans for both protocols, and when there is nothing to report.
+Knows nothing of: which requests are sent and what the answers mean, which the plans know
+(L{holepunch.nat.discoverydatagrams}, L{holepunch.nat.discoverystreams}).
 Driven by: C{holepunch check}.
 """
 
@@ -12,18 +12,23 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from holepunch.address import Family, Transport, TransportAddress
 from holepunch.errors import NoLocalPort, TransactionTimedOut
 from holepunch.nat.discovery import NATReport, ProtocolReport
-from holepunch.peer.datagramdiscovery import DatagramDiscovery
-from holepunch.peer.streamdiscovery import StreamDiscovery
+from holepunch.nat.discoverydatagrams import SERVER_LIMIT, planDatagrams
+from holepunch.nat.discoverylifetime import planLifetime
+from holepunch.nat.discoveryprobe import Outcome, Plan, Probe
+from holepunch.nat.discoverystreams import planStreams
+from holepunch.peer.discoverydatagrams import DatagramProber
+from holepunch.peer.discoverystreams import StreamProber
 from holepunch.peer.together import together
 
-_SERVER_LIMIT = 8
+_Report = TypeVar("_Report")
 
 
 def sourceHost(server: TransportAddress) -> str:
@@ -52,36 +57,76 @@ async def discover(
     timeout: float = 5.0,
     randomBytes: Callable[[int], bytes] = os.urandom,
     sourceHost: Callable[[TransportAddress], str] = sourceHost,
+    lifetime: float | None = None,
 ) -> NATReport:
     """
     Find out what can be found out.
 
+    All in all that is at most 20 requests a protocol, from at most 10 local ports, 50 new ones a
+    second; and at most 40 more for the lifetime. What does not answer gets each request five times.
+
     @param reactor: Provides IReactorUDP, IReactorTCP and IReactorTime.
     @param servers: STUN servers; those of another IP version than the first are left out.
     @param timeout: Seconds to wait for a server that does not answer.
+    @param lifetime: Measure the lifetime of a mapping, too, up to so many seconds; this may take
+        twice as long.
     @raise TransactionTimedOut: No server answered over any transport.
     @raise NoLocalPort: There is no route to the first server.
     """
-    asked = tuple(each for each in servers if each.family is servers[0].family)[:_SERVER_LIMIT]
-    values: dict[str, Any] = {
-        "reactor": reactor,
-        "servers": asked,
-        "host": sourceHost(servers[0]),
-        "timeout": timeout,
-        "randomBytes": randomBytes,
-    }
-    datagrams, streams = DatagramDiscovery(**values), StreamDiscovery(**values)
+    asked = tuple(each for each in servers if each.family is servers[0].family)
+    values = (reactor, sourceHost(servers[0]), timeout, randomBytes)
+    streaming = _follow(reactor, planStreams(asked), StreamProber(*values))
     udp, tcp = await together(
-        Deferred.fromCoroutine(datagrams.report() if Transport.UDP in transports else _nothing()),
-        Deferred.fromCoroutine(streams.report() if Transport.TCP in transports else _nothing()),
+        Deferred.fromCoroutine(
+            _datagrams(reactor, asked, DatagramProber(*values), lifetime)
+            if Transport.UDP in transports
+            else _nothing()
+        ),
+        Deferred.fromCoroutine(streaming if Transport.TCP in transports else _nothing()),
     )
     if udp.isBlocked is not False and tcp.isBlocked is not False:
         names = " or ".join(sorted(transport.name for transport in transports))
+        hosts = ", ".join(map(str, asked[:SERVER_LIMIT]))
         raise TransactionTimedOut(
-            f"no STUN server answered over {names} ({', '.join(map(str, asked))}): check the"
-            " address, and whether a firewall blocks the way"
+            f"no STUN server answered over {names} ({hosts}): check the address,"
+            " and whether a firewall blocks the way"
         )
     return NATReport(udp=udp, tcp=tcp)
+
+
+async def _follow(
+    reactor: Any, plan: Plan[_Report], prober: DatagramProber | StreamProber
+) -> _Report:
+    """
+    Carry out a plan, round by round.
+    """
+    try:
+        probes = next(plan)
+        while True:
+            outcomes = await together(*(_begin(reactor, prober, probe) for probe in probes))
+            probes = plan.send(outcomes)
+    except StopIteration as end:
+        report: _Report = end.value
+        return report
+    finally:
+        await prober.close()
+
+
+def _begin(reactor: Any, prober: DatagramProber | StreamProber, probe: Probe) -> Deferred[Outcome]:
+    return deferLater(reactor, probe.delay, cast(Any, prober.send), probe)
+
+
+async def _datagrams(
+    reactor: Any,
+    servers: Sequence[TransportAddress],
+    prober: DatagramProber,
+    lifetime: float | None,
+) -> ProtocolReport:
+    report = await _follow(reactor, planDatagrams(servers), prober)
+    if lifetime is None or report.mapped is None:
+        return report
+    finding = await _follow(reactor, planLifetime(servers, lifetime), prober)
+    return report.withLifetime(finding)
 
 
 async def _nothing() -> ProtocolReport:

@@ -1,26 +1,25 @@
 """
-One Binding request to any STUN server, over UDP or TCP, with its answer (RFC 8489 section 6.2).
+One Binding request to any STUN server over UDP, with its answer (RFC 8489 section 6.2.1).
 
 Owns: sending, sending again, and recognising the answer.
 Knows nothing of: what the answers are good for.
-Driven by: L{holepunch.peer.discovery}.
+Driven by: L{holepunch.peer.discoverydatagrams}.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport, IUDPTransport
-from twisted.internet.protocol import DatagramProtocol, Protocol, connectionDone
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol
 
 from holepunch.address import TransportAddress
 from holepunch.errors import BadAddress, MalformedMessage
-from holepunch.nat.discovery import Observation
+from holepunch.nat.discoveryprobe import NO_CHANGE, Fate, Outcome
 from holepunch.stun import (
     TRANSACTION_ID_LENGTH,
     Attribute,
@@ -31,7 +30,6 @@ from holepunch.stun import (
     MessageClass,
     Method,
     ReceivedMessage,
-    StunFramer,
     decode,
 )
 
@@ -71,8 +69,36 @@ class Answer:
         return value if isinstance(value, TransportAddress) else None
 
 
-def _bindingRequest(randomBytes: Callable[[int], bytes], change: ChangeRequest | None) -> bytes:
-    attributes = () if change is None else (Attribute(AttributeType.CHANGE_REQUEST, change),)
+def outcomeOf(local: TransportAddress, answer: Answer | None) -> Outcome:
+    """
+    What a plan is told of an answer.
+    """
+    if answer is None:
+        return Outcome(fate=Fate.SILENT, local=local)
+    kind = answer.message.messageClass
+    fates = {MessageClass.REQUEST: Fate.HEARD, MessageClass.SUCCESS: Fate.ANSWERED}
+    return Outcome(
+        fate=fates.get(kind, Fate.REJECTED),
+        local=local,
+        source=answer.source,
+        mapped=answer.mapped,
+        otherAddress=answer.otherAddress,
+    )
+
+
+def bindingRequest(
+    randomBytes: Callable[[int], bytes],
+    change: ChangeRequest = NO_CHANGE,
+    responsePort: int | None = None,
+) -> bytes:
+    """
+    A new request.
+    """
+    attributes = []
+    if change:
+        attributes.append(Attribute(AttributeType.CHANGE_REQUEST, change))
+    if responsePort is not None:
+        attributes.append(Attribute(AttributeType.RESPONSE_PORT, responsePort))
     request = Message.request(Method.BINDING, randomBytes(TRANSACTION_ID_LENGTH), attributes)
     # Some old servers take FINGERPRINT for an error.
     return request.encode(fingerprint=False)
@@ -140,9 +166,8 @@ class DatagramAsker(DatagramProtocol):
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, randomBytes: Callable[[int], bytes]) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._randomBytes = randomBytes
         self._transactions: dict[bytes, _Transaction] = {}
         self._echoes: dict[bytes, _Transaction] = {}
         self.local: TransportAddress
@@ -155,34 +180,25 @@ class DatagramAsker(DatagramProtocol):
         self.local = TransportAddress(host.host, host.port)
 
     def ask(
-        self, server: TransportAddress, change: ChangeRequest | None = None, requestCount: int = 5
-    ) -> Deferred[Answer | None]:
-        """
-        Ask a server.
-
-        @param change: From where the answer shall come.
-        @param requestCount: How often the request is sent at most; a second after the last one it
-            is given up.
-        @return: Fires with C{None} when there is no answer.
-        """
-        return self._begin(server, change, requestCount, self._transactions)
-
-    def hear(self, sender: DatagramAsker, mapped: TransportAddress) -> Deferred[Answer | None]:
-        """
-        Let C{sender} send to our own mapped address, to see whether it comes back to us.
-        """
-        return sender._begin(mapped, None, 3, self._echoes)
-
-    def _begin(
         self,
         remote: TransportAddress,
-        change: ChangeRequest | None,
+        request: bytes,
         requestCount: int,
-        table: dict[bytes, _Transaction],
+        hearer: DatagramAsker,
+        isEcho: bool = False,
     ) -> Deferred[Answer | None]:
+        """
+        Send a request.
+
+        @param requestCount: How often it is sent at most; a second after the last one it is given
+            up.
+        @param hearer: The socket that hears the answer; with C{isEcho}, the request itself.
+        @return: Fires with C{None} when nothing is heard.
+        """
+        table = hearer._echoes if isEcho else hearer._transactions
         transaction = _Transaction(
             self._clock,
-            _bindingRequest(self._randomBytes, change),
+            request,
             requestCount,
             lambda data: self._send(remote, data),
             lambda ended: cast(None, table.pop(ended.core.transactionId, None)),
@@ -210,85 +226,3 @@ class DatagramAsker(DatagramProtocol):
         echo = self._echoes.get(answer.message.transactionId)
         if echo is not None and answer.message.messageClass is MessageClass.REQUEST:
             echo.finish(answer)
-
-
-class StreamAsker(Protocol):
-    """
-    Asks once on a TCP connection.
-
-    @ivar answered: Fires with the answer; with C{None} where the connection ended without one.
-    """
-
-    def __init__(self, randomBytes: Callable[[int], bytes]) -> None:
-        self._request = _bindingRequest(randomBytes, None)
-        self._framer = StunFramer()
-        self.answered: Deferred[Answer | None] = Deferred()
-        self.local: TransportAddress
-
-    def connectionMade(self) -> None:
-        """
-        Ask.
-        """
-        transport: Any = self.transport
-        host, peer = transport.getHost(), transport.getPeer()
-        self.local = TransportAddress(host.host, host.port)
-        self._server = TransportAddress(peer.host, peer.port)
-        transport.write(self._request)
-
-    def close(self) -> None:
-        """
-        Close the connection.
-        """
-        cast(ITransport, self.transport).loseConnection()
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Take the answer.
-        """
-        try:
-            for message in self._framer.feed(data):
-                self._finish(Answer(self._server, decode(message)))
-        except MalformedMessage:
-            self._finish(None)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        There will be no answer, if there was none.
-        """
-        self._finish(None)
-
-    def _finish(self, answer: Answer | None) -> None:
-        if not self.answered.called:
-            self.answered.callback(answer)
-
-
-def giveUp(result: object, seconds: float) -> None:
-    """
-    For C{Deferred.addTimeout}: no answer in time is no answer.
-    """
-    return None
-
-
-def observations(
-    local: TransportAddress,
-    servers: Sequence[TransportAddress],
-    answers: Sequence[Answer | None],
-) -> list[Observation]:
-    """
-    What those servers saw that answered.
-    """
-    return [
-        Observation(local=local, server=server, mapped=answer.mapped)
-        for server, answer in zip(servers, answers, strict=True)
-        if answer is not None and answer.mapped is not None and answer.source == server
-    ]
-
-
-def corners(server: TransportAddress, answers: Sequence[Answer | None]) -> list[TransportAddress]:
-    """
-    Other addresses of a server (RFC 5780 section 6.1): one differs in the port, one in the host.
-    """
-    other = next((each.otherAddress for each in answers if each is not None), None)
-    if other is None or other.family is not server.family or not other.port:
-        return []
-    return [TransportAddress(server.host, other.port), TransportAddress(other.host, server.port)]

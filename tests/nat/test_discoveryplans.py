@@ -1,0 +1,370 @@
+"""
+Discovery finds out of a model NAT what it was told to be; servers that lie do not lead it astray.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from holepunch.address import TransportAddress
+from holepunch.nat import (
+    NAMED_BEHAVIOURS,
+    Filtering,
+    Mapping,
+    NATBehaviour,
+    Packet,
+    PortAllocation,
+    Protocol,
+    Unsolicited,
+)
+from holepunch.nat.discovery import ProtocolReport
+from holepunch.nat.discoverydatagrams import planDatagrams
+from holepunch.nat.discoverylifetime import planLifetime
+from holepunch.nat.discoveryprobe import PACE, Fate, Outcome, Probe
+from holepunch.nat.discoverystreams import planStreams
+from tests.nat.discoveryworld import CORNERS, EXTERNAL, OTHER, SERVER, World
+
+behaviours = st.builds(
+    NATBehaviour,
+    mapping=st.sampled_from(Mapping),
+    filtering=st.sampled_from(Filtering),
+    ports=st.sampled_from(PortAllocation),
+    portStep=st.integers(-8, 8).filter(bool),
+    overloadsPorts=st.booleans(),
+    hairpin=st.booleans(),
+    unsolicited=st.sampled_from(Unsolicited),
+    isOneToOne=st.sampled_from((False, False, False, True)),
+    dropsMappingOnReset=st.booleans(),
+    udpTimeout=st.floats(20.0, 590.0),
+)
+seeds = st.integers(0, 1 << 32)
+
+
+def fromOutside(behaviour: NATBehaviour) -> NATBehaviour:
+    """
+    As what a NAT appears to those who see only the packets of one internal host.
+    """
+    if behaviour.isOneToOne:
+        # It maps by no rule but its pairs of hosts.
+        return attrs.evolve(
+            behaviour, mapping=Mapping.ENDPOINT_INDEPENDENT, ports=PortAllocation.PRESERVED
+        )
+    if behaviour.overloadsPorts and behaviour.ports is PortAllocation.PRESERVED:
+        return attrs.evolve(behaviour, mapping=Mapping.ENDPOINT_INDEPENDENT)
+    return behaviour
+
+
+class BehaviourTests(SynchronousTestCase):
+    """
+    What is reported is what the device does.
+    """
+
+    def checkCommon(self, behaviour: NATBehaviour, report: ProtocolReport) -> NATBehaviour:
+        """
+        Compare what UDP and TCP have in common.
+
+        @return: The behaviour as it appears.
+        """
+        seen = fromOutside(behaviour)
+        self.assertEqual((report.isBlocked, report.isTranslated), (False, True))
+        self.assertEqual((report.mapping, report.ports), (seen.mapping, seen.ports))
+        self.assertIs(
+            report.isDestinationDependent, seen.mapping is not Mapping.ENDPOINT_INDEPENDENT
+        )
+        if seen.ports is PortAllocation.SEQUENTIAL:
+            self.assertEqual(report.portStep, seen.portStep)
+        assert report.mapped is not None and report.portConfidence is not None
+        self.assertEqual(report.mapped.host, EXTERNAL)
+        self.assertGreater(report.portConfidence, 0.5)
+        isKnowable = (
+            seen.mapping is Mapping.ENDPOINT_INDEPENDENT
+            or report.filtering is Filtering.ENDPOINT_INDEPENDENT
+        )
+        if isKnowable:
+            self.assertEqual(report.isHairpinning, seen.hairpin)
+        return seen
+
+    def whys(self, report: ProtocolReport) -> set[str]:
+        return {each.what for each in report.undetermined}
+
+    @given(behaviours, seeds)
+    def test_datagrams(self, behaviour: NATBehaviour, seed: int) -> None:
+        """
+        Of every NAT, the mapping, the filter, the ports with their step, and the hairpin towards
+        UDP are found out, as far as they can be seen.
+        """
+        report = World(behaviour, Protocol.UDP, seed).follow(planDatagrams([SERVER]))
+        seen = self.checkCommon(behaviour, report)
+        self.assertEqual(report.filtering, seen.filtering)
+        if report.isHairpinning is None:
+            self.assertEqual(self.whys(report), {"hairpin"})
+
+    @given(behaviours, seeds)
+    def test_streams(self, behaviour: NATBehaviour, seed: int) -> None:
+        """
+        The same for TCP; the filter and what strangers get, where the NAT hairpins.
+        """
+        report = World(behaviour, Protocol.TCP, seed).follow(planStreams([SERVER]))
+        seen = self.checkCommon(behaviour, report)
+        if report.filtering is not None:
+            self.assertEqual(report.filtering, seen.filtering)
+        if report.isHairpinning and seen.mapping is Mapping.ENDPOINT_INDEPENDENT:
+            self.assertEqual(report.filtering, seen.filtering)
+            if seen.filtering is not Filtering.ENDPOINT_INDEPENDENT:
+                self.assertEqual(report.unsolicited, seen.unsolicited)
+        for value, what in ((report.filtering, "filtering"), (report.unsolicited, "unsolicited")):
+            self.assertEqual(value is None, what in self.whys(report))
+
+    def test_noNAT(self) -> None:
+        """
+        Where there is no NAT but a filter, the filter is found out.
+        """
+        for name, filtering in (
+            ("no-nat", Filtering.ENDPOINT_INDEPENDENT),
+            ("firewall", Filtering.ADDRESS_AND_PORT_DEPENDENT),
+        ):
+            world = World(NAMED_BEHAVIOURS[name], noNAT=True)
+            report = world.follow(planDatagrams([SERVER]))
+            self.assertEqual((report.isTranslated, report.filtering), (False, filtering))
+            self.assertIs(report.mapping, Mapping.ENDPOINT_INDEPENDENT)
+            self.assertIsNone(report.isHairpinning)
+
+    @given(behaviours, seeds)
+    def test_lifetime(self, behaviour: NATBehaviour, seed: int) -> None:
+        """
+        The lifetime of a mapping is found out within five percent and a second.
+        """
+        behaviour = attrs.evolve(behaviour, isOneToOne=False)
+        world = World(behaviour, Protocol.UDP, seed)
+        finding = world.follow(planLifetime([SERVER], 600.0))
+        assert finding.value is not None
+        self.assertLessEqual(finding.value.alive, behaviour.udpTimeout)
+        error = abs(finding.value.estimate - behaviour.udpTimeout)
+        self.assertLess(error, 1.0 + 0.05 * behaviour.udpTimeout)
+        self.assertLess(world.now, 4 * 600.0)
+
+    def test_longLifetime(self) -> None:
+        """
+        A mapping that outlives every attempt has no known lifetime, and the report says so.
+        """
+        world = World(NAMED_BEHAVIOURS["full-cone"])
+        report = ProtocolReport().withLifetime(world.follow(planLifetime([SERVER], 100.0)))
+        self.assertIsNone(report.lifetime)
+        (missing,) = report.undetermined
+        self.assertEqual(
+            (missing.what, missing.why), ("lifetime", "a mapping is still there after 100 seconds")
+        )
+
+
+class BoundsTests(SynchronousTestCase):
+    """
+    Home routers break when too much begins at once.
+    """
+
+    def test_bounds(self) -> None:
+        """
+        Neither plan begins more than fifty flows a second, or more than twenty, or uses more than
+        ten sockets, however many servers there are.
+        """
+        servers = [SERVER, *(TransportAddress(f"198.51.100.{n}", 3478) for n in range(20, 60))]
+        for plan, protocol in ((planDatagrams, Protocol.UDP), (planStreams, Protocol.TCP)):
+            world = World(NAMED_BEHAVIOURS["symmetric-random"], protocol)
+            world.follow(plan(servers))
+            flows: dict[tuple[int, TransportAddress], float] = {}
+            for moment, probe in world.sent:
+                flows.setdefault((probe.socket, probe.destination), moment)
+            self.assertLessEqual(len(flows), 20)
+            self.assertLessEqual(len({probe.socket for _, probe in world.sent}), 10)
+            moments = Counter(int(moment / PACE) for moment in flows.values())
+            self.assertLessEqual(max(moments.values()), 2)
+
+
+Answer = Callable[[Probe, Outcome, Packet], Outcome]
+
+
+class Liar(World):
+    """
+    A world whose servers answer in another way.
+    """
+
+    def __init__(self, lie: Answer, name: str = "port-restricted") -> None:
+        super().__init__(NAMED_BEHAVIOURS[name])
+        self._lie = lie
+
+    def answer(
+        self, probe: Probe, local: TransportAddress, hearer: TransportAddress, request: Packet
+    ) -> Outcome:
+        return self._lie(probe, super().answer(probe, local, hearer, request), request)
+
+
+class LiarTests(SynchronousTestCase):
+    """
+    Servers that lie, answer from a wrong address, or not at all.
+    """
+
+    def report(
+        self, lie: Answer, name: str = "port-restricted", *servers: TransportAddress
+    ) -> ProtocolReport:
+        return Liar(lie, name).follow(planDatagrams(servers or [SERVER]))
+
+    def why(self, report: ProtocolReport, what: str) -> str:
+        (why,) = [each.why for each in report.undetermined if each.what == what]
+        return why
+
+    def test_silence(self) -> None:
+        """
+        Where nobody answers, the transport counts as blocked, and nothing is concluded.
+        """
+        report = self.report(lambda probe, outcome, packet: attrs.evolve(outcome, fate=Fate.SILENT))
+        self.assertEqual((report.isBlocked, report.isTranslated), (True, None))
+        self.assertEqual(report.problem, "no server answered")
+
+    def test_wrongSource(self) -> None:
+        """
+        Answers from another address than was asked prove nothing but that the transport works.
+        """
+        report = self.report(
+            lambda probe, outcome, packet: attrs.evolve(outcome, source=OTHER, otherAddress=None)
+        )
+        self.assertEqual((report.isBlocked, report.mapped, report.mapping), (False, None, None))
+        self.assertIn("answers from another address", str(report.problem))
+
+    def test_nonsense(self) -> None:
+        """
+        Mapped addresses that cannot be are not believed, nor answers without any.
+        """
+        for mapped in ("0.0.0.0:5000", "224.0.0.1:5000", "203.0.113.1:0", "[2001:db8::1]:5", None):
+            address = None if mapped is None else TransportAddress.parse(mapped)
+
+            def lie(
+                probe: Probe,
+                outcome: Outcome,
+                packet: Packet,
+                address: TransportAddress | None = address,
+            ) -> Outcome:
+                return attrs.evolve(outcome, mapped=address)
+
+            report = self.report(lie)
+            self.assertEqual((report.mapped, report.mapping, report.ports), (None, None, None))
+            self.assertTrue(report.problem)
+
+    def test_contradiction(self) -> None:
+        """
+        A server that sees one endpoint in two ways is not believed in anything.
+        """
+        ports = iter(range(1024, 60000))
+        report = self.report(
+            lambda probe, outcome, packet: attrs.evolve(
+                outcome, mapped=TransportAddress(EXTERNAL, next(ports))
+            )
+        )
+        self.assertEqual((report.mapping, report.mapped), (None, None))
+        self.assertIn("contradicts itself", str(report.problem))
+        self.assertIn("contradicts itself", self.why(report, "mapping"))
+
+    def test_disagreement(self) -> None:
+        """
+        Where servers see different hosts, the report says so, and calls no NAT symmetric.
+        """
+
+        def lie(probe: Probe, outcome: Outcome, packet: Packet) -> Outcome:
+            if probe.destination.host == OTHER.host and outcome.mapped is not None:
+                return attrs.evolve(outcome, mapped=TransportAddress("192.0.2.99", 7))
+            return outcome
+
+        report = self.report(lie)
+        self.assertEqual((report.mapping, report.isDestinationDependent), (None, None))
+        self.assertIn("disagree", self.why(report, "mapping"))
+
+    def test_noOtherAddress(self) -> None:
+        """
+        One server with one address tells neither the mapping nor the filter, and the report says
+        why.
+        """
+        report = self.report(
+            lambda probe, outcome, packet: attrs.evolve(
+                outcome,
+                otherAddress=None,
+                fate=Fate.REJECTED if probe.change else outcome.fate,
+            )
+        )
+        self.assertEqual((report.mapping, report.filtering), (None, None))
+        self.assertIn("no second address", self.why(report, "mapping"))
+        self.assertIn("CHANGE-REQUEST", self.why(report, "filtering"))
+        self.assertIs(report.ports, PortAllocation.PRESERVED)
+
+    def test_deadOtherAddress(self) -> None:
+        """
+        A server with an invented second address: its silence says nothing about the filter.
+        """
+        nowhere = TransportAddress("198.51.100.99", 4000)
+        report = self.report(
+            lambda probe, outcome, packet: attrs.evolve(
+                outcome,
+                otherAddress=nowhere,
+                fate=Fate.SILENT if probe.change else outcome.fate,
+            )
+        )
+        self.assertEqual((report.mapping, report.filtering), (None, None))
+        for what in ("mapping", "filtering"):
+            self.assertIn("gave no proper answer", self.why(report, what))
+
+    def test_ignoredChange(self) -> None:
+        """
+        A server that answers every request from where it was asked does not make a NAT look open.
+        """
+        report = self.report(
+            lambda probe, outcome, packet: Outcome(
+                fate=Fate.ANSWERED,
+                local=outcome.local,
+                source=probe.destination,
+                mapped=packet.source,
+                otherAddress=OTHER,
+            )
+        )
+        self.assertIsNone(report.filtering)
+        self.assertIn("wrong address", self.why(report, "filtering"))
+
+    def test_silentChange(self) -> None:
+        """
+        Two plain servers that ignore CHANGE-REQUEST do not make a NAT look strict.
+        """
+        servers = (SERVER, OTHER)
+        report = self.report(
+            lambda probe, outcome, packet: attrs.evolve(
+                outcome,
+                otherAddress=None,
+                fate=Fate.SILENT if probe.change else outcome.fate,
+            ),
+            "full-cone",
+            *servers,
+        )
+        self.assertEqual(report.mapping, Mapping.ENDPOINT_INDEPENDENT)
+        self.assertIsNone(report.filtering)
+
+    @given(st.randoms(use_true_random=False))
+    def test_anything(self, random: object) -> None:
+        """
+        Whatever servers answer, there is a report.
+        """
+        choice = random.choice  # type: ignore[attr-defined]
+        addresses = [None, SERVER, OTHER, *CORNERS.values(), TransportAddress(EXTERNAL, 5000)]
+
+        def lie(probe: Probe, outcome: Outcome, packet: Packet) -> Outcome:
+            return Outcome(
+                fate=choice(list(Fate)),
+                local=outcome.local,
+                source=choice(addresses),
+                mapped=choice(addresses),
+                otherAddress=choice(addresses),
+            )
+
+        for plan in (planDatagrams, planStreams):
+            self.assertIsInstance(Liar(lie).follow(plan([SERVER, OTHER])), ProtocolReport)
+        Liar(lie).follow(planLifetime([SERVER], 100.0))
