@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Protocol, cast
 
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from holepunch.address import TransportAddress
 from holepunch.errors import TooManyRequests
@@ -34,7 +33,6 @@ class HasExchange(Protocol):
     exchange: Exchange
 
 
-@implementer(IPushProducer)
 class GuardedLine(Line):
     """
     The service's end of a main connection, without its commands.
@@ -65,9 +63,7 @@ class GuardedLine(Line):
         self._deadline: IDelayedCall | None = self.clock.callLater(
             limits.registrationTimeout, self._tooSlow
         )
-        # A peer that does not read what it is sent is not read from either, so that it causes no
-        # more to be sent (the inherited pauseProducing); if that lasts, the keepalive ends it.
-        cast(IConsumer, self.transport).registerProducer(self, True)
+        super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -103,19 +99,6 @@ class GuardedLine(Line):
         if self._refusals > _PATIENCE * self.exchange.limits.requestBurst:
             self.drop("too many requests, in spite of all refusals")
         raise TooManyRequests
-
-    def stopProducing(self) -> None:
-        """
-        C{connectionLost} follows.
-        """
-
-    def close(self) -> None:
-        """
-        Close after what was written.
-        """
-        if self.transport is not None and not self.isClosing:
-            cast(IConsumer, self.transport).unregisterProducer()
-        super().close()
 
     def _tooSlow(self) -> None:
         self._deadline = None

@@ -11,20 +11,36 @@ from __future__ import annotations
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+    ITransport,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from holepunch.errors import HolepunchError, MalformedMessage, TooLarge, TooManyRequests
+from holepunch.errors import (
+    HolepunchError,
+    MalformedMessage,
+    RendezvousError,
+    TooLarge,
+    TooManyRequests,
+)
 from holepunch.rendezvous.arguments import MAX_TEXT
 from holepunch.rendezvous.commands import Goodbye, Ping
 from holepunch.rendezvous.keepalive import SILENT_INTERVALS, Keepalive
 
 CLOSE_TIMEOUT = 5.0
+MAX_UNANSWERED = 2048
 
 
+@implementer(IPushProducer)
 class Line(amp.AMP):
     """
     One end of a main connection.
@@ -39,6 +55,7 @@ class Line(amp.AMP):
 
     isClosing = False
     _boxSize = 0
+    _unanswered = 0
     _keepalive: Keepalive | None = None
     _abortCall: IDelayedCall | None = None
 
@@ -79,6 +96,7 @@ class Line(amp.AMP):
         # Leaves the parser's loop.
         self.paused = True
         self._stopKeepalive()
+        cast(IConsumer, self.transport).unregisterProducer()
         self._abortCall = self.clock.callLater(CLOSE_TIMEOUT, self._abort)
         self.transport.loseConnection()
 
@@ -107,6 +125,20 @@ class Line(amp.AMP):
     def makeConnection(self, transport: ITransport) -> None:
         # AMP's own method would log a line for every connection.
         amp.BinaryBoxProtocol.makeConnection(self, transport)
+
+    def connectionMade(self) -> None:
+        """
+        The other side is there.
+        """
+        super().connectionMade()
+        # Who does not read what he is sent is not read from either, so that he causes no more to be
+        # sent (the inherited pauseProducing); if that lasts, the keepalive ends it.
+        cast(IConsumer, self.transport).registerProducer(self, True)
+
+    def stopProducing(self) -> None:
+        """
+        C{connectionLost} follows.
+        """
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.isClosing = True
@@ -172,12 +204,23 @@ class Line(amp.AMP):
             self.close()
 
     def callRemote(self, commandType: type[amp.Command], *a: Any, **kw: Any) -> Any:
+        if self._unanswered >= MAX_UNANSWERED:
+            self.drop("it leaves too many requests unanswered")
+            return fail(RendezvousError("the main connection is closed: nobody answers there"))
         try:
-            return super().callRemote(commandType, *a, **kw)
+            called = super().callRemote(commandType, *a, **kw)
+            if called is not None:
+                self._unanswered += 1
+                called.addBoth(self._replied)
+            return called
         except TooLarge:
             return fail()
         except amp.TooLong:
             return fail(TooLarge(f"{commandType.__name__} is over AMP's limit of 65,535 bytes"))
+
+    def _replied(self, result: Any) -> Any:
+        self._unanswered -= 1
+        return result
 
     def unhandledError(self, failure: Failure) -> None:
         if failure.check(amp.RemoteAmpError) is None:

@@ -14,10 +14,17 @@ from holepunch.address import Transport, TransportAddress
 from holepunch.errors import HolepunchError, MalformedMessage, RendezvousError
 from holepunch.identity import PeerID
 from holepunch.peer import SessionOptions
-from holepunch.peer.events import Connected, Introduced, Registered
+from holepunch.peer.events import Connected, Disconnected, Introduced, Registered
 from holepunch.punch import CandidateType, Credentials, TCPFlow
 from holepunch.punch.priority import gatheredCandidate
-from holepunch.rendezvous.commands import Candidates, EndSession, Offer, Ready, RequestSession
+from holepunch.rendezvous.commands import (
+    Candidates,
+    EndSession,
+    Offer,
+    Ping,
+    Ready,
+    RequestSession,
+)
 from holepunch.rendezvous.introduction import EndReason, Introduction, Ticket
 from holepunch.rendezvous.server import MainConnection
 from tests.peer.network import EchoFactory, Network, RecorderFactory
@@ -53,12 +60,19 @@ class Puppet(MainConnection):
 
     @cvar registeredLines: Those of peers, by name.
     @cvar introduction: What a request for a session is answered with, if anything.
-    @cvar transports: Or instead of which ones a real session is made.
+    @cvar transports: Or which ones a real session is made of instead.
+    @cvar isDeaf: Is the end of a session never acknowledged?
     """
 
     registeredLines: dict[str | None, Puppet]
     introduction: Introduction | None = None
     transports: tuple[Transport, ...] | None = None
+    isDeaf = False
+
+    def requestReceived(self) -> None:
+        """
+        Count nothing.
+        """
 
     def registered(self, registration: Any) -> None:
         self.registeredLines[registration.name] = self
@@ -70,6 +84,10 @@ class Puppet(MainConnection):
         if self.introduction is None:
             return Deferred()
         return succeed(attrs.asdict(self.introduction, recurse=False))
+
+    @EndSession.responder
+    def end(self, **fields: Any) -> Any:
+        return Deferred() if self.isDeaf else self._endReceived(**fields)
 
     def offer(self, introduction: Introduction) -> Deferred[Any]:
         fields = attrs.asdict(introduction, recurse=False)
@@ -221,3 +239,46 @@ class IntroductionTests(HostileServiceTestCase):
         line.callRemote(Candidates, sessionID="none", candidates=())
         self.network.internet.advance(5.0)
         self.assertTrue(self.bob.running)
+
+
+class FloodTests(HostileServiceTestCase):
+    """
+    A service that asks much, and answers or reads little.
+    """
+
+    def test_neverReads(self) -> None:
+        """
+        A service that asks and never reads the answers is not read from either.
+        """
+        network = self.start()
+        line = self.lines.registeredLines["bob"]
+        transport: Any = line.transport
+        transport.pauseProducing()
+        sent = 0
+        for _ in range(40):
+            for _ in range(1000):
+                if not line.paused:
+                    line.callRemote(Ping).addErrback(lambda failure: None)
+                    sent += 1
+            network.internet.advance(0.05)
+        self.assertLess(sent, 30_000)
+        network.internet.advance(60.0)
+
+    def test_neverAnswers(self) -> None:
+        """
+        A service that leaves thousands of requests unanswered is left.
+        """
+        network = self.start()
+        self.lines.isDeaf = True
+        del network.events["bob"][:]
+        line = self.lines.registeredLines["bob"]
+        for number in range(2200):
+            introduction = introductionTo(self.alice.peerID, number, transports=(Transport.UDP,))
+            line.offer(introduction).addErrback(lambda failure: None)
+            line.callRemote(
+                EndSession, sessionID=f"session{number}", reason=EndReason.FAILED, text=""
+            ).addErrback(lambda failure: None)
+            network.internet.advance(0.01)
+        network.internet.advance(1.0)
+        kinds = {type(event) for event in network.events["bob"]}
+        self.assertIn(Disconnected, kinds)

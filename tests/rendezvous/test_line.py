@@ -153,6 +153,7 @@ class LineTests(SynchronousTestCase):
         """
         A bug of ours is logged, and ends this connection only.
         """
+        self.transport = StringTransport()
         line = _Buggy()
         line.clock = self.clock
         line.makeConnection(self.transport)
