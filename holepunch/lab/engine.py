@@ -5,7 +5,8 @@ Owns: the namespaces of all hosts, their wires, the fabric between them, and the
 L{NamespaceLab}, one JSON object a line, on its standard input and output.
 Knows nothing of: the commands that run inside the hosts.
 Driven by: L{NamespaceLab}. When its standard input ends, or its parent dies, it kills what still
-runs in the namespaces and ends; with it the namespaces vanish, since nothing else holds them.
+runs in the namespaces and ends; with it the namespaces vanish, since nothing else holds them. Or by
+L{StandingLab<holepunch.lab.standing.StandingLab>}, over a UNIX socket; then it stays until told.
 
 It moves itself to a network namespace before it makes anything: no interface, route or rule ever
 appears on the machine outside.
@@ -14,17 +15,17 @@ appears on the machine outside.
 from __future__ import annotations
 
 import array
-import contextlib
 import json
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IReactorCore, IReactorFDSet
+from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReactorUNIX
 from twisted.internet.stdio import StandardIO
 from twisted.logger import (
     FilteringLogObserver,
@@ -34,12 +35,12 @@ from twisted.logger import (
     globalLogBeginner,
     textFileLogObserver,
 )
-from twisted.protocols.basic import LineOnlyReceiver
-from twisted.python.failure import Failure
 
-from holepunch.errors import HolepunchError
+from holepunch.errors import HolepunchError, LabError
 from holepunch.lab.enginelink import SOCKETS_FD, TOKEN_LENGTH, EngineOptions, PacketNews
+from holepunch.lab.enginerequests import Requests, stand
 from holepunch.lab.fabric import Fabric, Fate
+from holepunch.lab.flows import FlowCounter
 from holepunch.lab.isolation import (
     NetworkNamespace,
     dieWithParent,
@@ -49,13 +50,14 @@ from holepunch.lab.isolation import (
 from holepunch.lab.jsonform import fromPlain, toPlain
 from holepunch.lab.kernelnat import KernelNAT
 from holepunch.lab.links import Interface, furnish
+from holepunch.lab.pcap import Capture
 from holepunch.lab.station import Block, Station
 from holepunch.lab.timerclock import TimerClock
 from holepunch.lab.topology import LinkSpec, NATSpec
 from holepunch.nat import Packet, Protocol
 from holepunch.nat.device import NATDevice
 
-_LONGEST_LINE = 1 << 24
+_DECOY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "decoy.py")
 _log = Logger()
 
 
@@ -88,11 +90,14 @@ class Engine:
         self._kernelNATs: dict[str, KernelNAT] = {}
         self._wires = 0
         self._isWatching = False
+        self._flows: FlowCounter | None = None
+        self._captures: dict[str, Capture] = {}
         for host in options.topology.hosts:
             self._addHost(host.name, self._interface(host.addresses, host.behind))
         for nat in options.topology.nats:
             if nat.isKernel:
                 self._addKernelNAT(nat)
+        self._startDecoys()
 
     def _interface(self, addresses: tuple[str, ...], behind: str | None) -> Interface:
         if behind is None:
@@ -129,6 +134,25 @@ class Engine:
         )
         self._kernelNATs[spec.name] = nat
         self._fabric.install(spec.name, cast(NATDevice, nat))
+
+    def _startDecoys(self) -> None:
+        """
+        Start the programs of the decoys, and wait until they answer.
+
+        @raise LabError: One of them cannot.
+        """
+        decoys = []
+        for host in self._options.topology.hosts:
+            if host.isDecoy:
+                with self._station(host.name).namespace.entered():
+                    command = [sys.executable, "-I", "-S", _DECOY]
+                    decoys.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        for decoy in decoys:
+            assert decoy.stdout is not None
+            with decoy.stdout:
+                said = decoy.stdout.readline().strip()
+            if said != "ready":
+                raise LabError(said or "A decoy ended.")
 
     def _near(self, name: str) -> str:
         """
@@ -172,8 +196,11 @@ class Engine:
     def rebindNAT(self, name: str, hosts: Sequence[str]) -> None:
         """
         See L{Fabric.rebindNAT}.
+
+        @param hosts: The new addresses; with none, the next free ones.
         """
-        self._fabric.rebindNAT(name, hosts)
+        self._fabric.nat(name)
+        self._fabric.rebindNAT(name, hosts or self._fabric.freeHosts(name))
 
     def moveHost(self, name: str, hosts: Sequence[str], behind: str | None) -> None:
         """
@@ -230,6 +257,53 @@ class Engine:
             wire = self._kernelNATs[name].counters()
         return {"link": toPlain(self._fabric.counters(name)), "wire": wire}
 
+    def hosts(self, name: str) -> Sequence[str]:
+        """
+        See L{Fabric.hosts}.
+        """
+        return self._fabric.hosts(name)
+
+    def now(self) -> float:
+        """
+        The moment to which those of L{mappings} belong.
+        """
+        return self._clock.seconds()
+
+    def countFlows(self) -> None:
+        """
+        Count from now on who speaks with whom.
+        """
+        if self._flows is None:
+            self._flows = FlowCounter()
+            self._fabric.addObserver(self._flows)
+
+    def flows(self, name: str) -> Any:
+        """
+        See L{FlowCounter.flows}.
+        """
+        self._fabric.hosts(name)
+        return toPlain(() if self._flows is None else self._flows.flows(name))
+
+    def capture(self, name: str, path: str) -> None:
+        """
+        Write what crosses the link of a host or NAT to a file, in place of one before.
+        """
+        self._fabric.hosts(name)
+        self.stopCapture(name)
+        # The packets' clock has no date, and a capture needs one.
+        capture = Capture(path, time.time() - time.monotonic())
+        self._captures[name] = capture
+        self._fabric.addTap(name, capture)
+
+    def stopCapture(self, name: str) -> None:
+        """
+        Finish the capture of a link, if there is one.
+        """
+        capture = self._captures.pop(name, None)
+        if capture is not None:
+            self._fabric.removeTap(name, capture)
+            capture.close()
+
     def watch(self) -> None:
         """
         Report from now on what becomes of every packet.
@@ -269,38 +343,6 @@ class Engine:
             )
 
 
-class _Requests(LineOnlyReceiver):
-    """
-    The requests, and the end of them.
-    """
-
-    delimiter = b"\n"
-    MAX_LENGTH = _LONGEST_LINE
-
-    def __init__(self, reactor: IReactorCore, engine: Engine) -> None:
-        self._reactor = reactor
-        self._engine = engine
-        engine.say = self.say
-
-    def say(self, said: dict[str, Any]) -> None:
-        self.sendLine(json.dumps(said).encode())
-
-    def lineReceived(self, line: bytes) -> None:
-        number, name, arguments = json.loads(line)
-        try:
-            answer = {"result": getattr(self._engine, name)(*arguments)}
-        except (HolepunchError, OSError) as error:
-            answer = {"error": str(error)}
-        except Exception as error:
-            _log.failure("request {name} failed", name=name)
-            answer = {"error": f"{name}: {error!r}"}
-        self.say({"request": number, **answer})
-
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        with contextlib.suppress(ReactorNotRunning):
-            self._reactor.stop()
-
-
 def _logToStandardError() -> None:
     warnings = LogLevelFilterPredicate(LogLevel.warn)
     observer = FilteringLogObserver(textFileLogObserver(sys.stderr), [warnings])
@@ -309,18 +351,27 @@ def _logToStandardError() -> None:
 
 def _serve(options: EngineOptions) -> None:
     hasUser = leaveNetwork(options.isRootless)
-    dieWithParent(signal.SIGTERM)
     # The keyboard's signals are for the parent, which will end this process in time.
     os.setsid()
+    if options.folder is None:
+        dieWithParent(signal.SIGTERM)
     from twisted.internet import reactor as installed
 
     reactor = cast(EngineReactor, installed)
     engine = Engine(reactor, options)
     reactor.addSystemEventTrigger("after", "shutdown", engine.end)
-    print(
-        json.dumps({"ready": {"descriptors": engine.descriptors(), "hasUser": hasUser}}), flush=True
-    )
-    StandardIO(_Requests(reactor, engine))
+    ready = {"descriptors": engine.descriptors(), "hasUser": hasUser}
+    if options.folder is not None:
+        engine.countFlows()
+        stand(cast(IReactorUNIX, installed), reactor, engine, options.folder, ready)
+    print(json.dumps({"ready": ready}), flush=True)
+    if options.folder is None:
+        StandardIO(Requests(reactor, engine))
+    else:
+        # Nobody waits at the other end any more.
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1):
+            os.dup2(nowhere, descriptor)
     reactor.run()
 
 

@@ -51,6 +51,8 @@ class EngineOptions:
     @ivar isRootless: See L{leaveNetwork<holepunch.lab.isolation.leaveNetwork>}.
     @ivar useOffload: See L{Wire<holepunch.lab.wire.Wire>}.
     @ivar answersUnroutable: See L{Fabric<holepunch.lab.fabric.Fabric>}.
+    @ivar folder: Stand alone, with the files of the lab there, and do not end with whoever
+        started it: see L{holepunch.lab.standing}.
     """
 
     topology: Topology
@@ -58,6 +60,7 @@ class EngineOptions:
     isRootless: bool | None = None
     useOffload: bool = True
     answersUnroutable: bool = False
+    folder: str | None = None
 
     @property
     def line(self) -> bytes:

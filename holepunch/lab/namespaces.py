@@ -45,6 +45,7 @@ from holepunch.lab.enginelink import (
     PacketNews,
     engineEnvironment,
 )
+from holepunch.lab.flows import Flow
 from holepunch.lab.isolation import NetworkNamespace, killInhabitants
 from holepunch.lab.jsonform import fromPlain, toPlain
 from holepunch.lab.topology import HostSpec, LinkSpec, Topology
@@ -83,6 +84,17 @@ def available(isRootless: bool | None = None) -> str | None:
         return None
     *_, lastWord = probe.stderr.decode(errors="replace").strip().split("\n")
     return str(said.get("failed", f"The lab cannot be built: {lastWord}"))
+
+
+def enterCommand(engine: int, fd: int, hasUser: bool, arguments: Sequence[str]) -> list[str]:
+    """
+    What to run on this machine in order to run a command in a namespace that an engine holds.
+
+    @param fd: The engine's descriptor of it.
+    @param hasUser: Has the lab a user namespace of its own?
+    """
+    where = [str(engine), str(fd), str(int(hasUser))]
+    return [sys.executable, "-I", "-S", _ENTER, *where, "--", *arguments]
 
 
 class NamespaceLab:
@@ -200,8 +212,7 @@ class NamespaceLab:
         engine = self._engine
         if host not in self._descriptors:
             self.topology.host(host)
-        where = [str(engine.pid), str(self._descriptors[host]), str(int(self._hasUser))]
-        return [sys.executable, "-I", "-S", _ENTER, *where, "--", *arguments]
+        return enterCommand(engine.pid, self._descriptors[host], self._hasUser, arguments)
 
     def popen(self, host: str, arguments: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """
@@ -274,7 +285,8 @@ class NamespaceLab:
 
     def rebindNAT(self, name: str, hosts: Sequence[str]) -> Deferred[None]:
         """
-        Give a NAT other external addresses; its mappings are lost.
+        Give a NAT other external addresses, with none of them the next free ones; its mappings are
+        lost.
         """
         return self._engine.request("rebindNAT", name, hosts)
 
@@ -318,6 +330,33 @@ class NamespaceLab:
         Let it pass again.
         """
         return self._engine.request("unblockNAT", name, protocol)
+
+    def capture(self, name: str, path: str | os.PathLike[str]) -> Deferred[None]:
+        """
+        Write what crosses the link of a host or NAT, at that end of it, to a pcap file. Every
+        packet is there as soon as it crossed.
+        """
+        return self._engine.request("capture", name, os.path.abspath(path))
+
+    def stopCapture(self, name: str) -> Deferred[None]:
+        """
+        Finish that.
+        """
+        return self._engine.request("stopCapture", name)
+
+    def countFlows(self) -> Deferred[None]:
+        """
+        Count from now on who speaks with whom.
+        """
+        return self._engine.request("countFlows")
+
+    def flows(self, name: str) -> Deferred[tuple[Flow, ...]]:
+        """
+        With whom a host spoke since L{countFlows}.
+        """
+        return self._engine.request("flows", name).addCallback(
+            lambda plain: tuple(fromPlain(Flow, each) for each in plain)
+        )
 
     def watch(self, observer: Callable[[PacketNews], object]) -> Deferred[None]:
         """
