@@ -62,6 +62,17 @@ class _Value(amp.Argument, Generic[_T]):
             raise MalformedMessage(f"a value makes no sense: {error}") from None
 
 
+def printable(text: str) -> str:
+    """
+    C{text} without what would make a terminal do more than print it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text
+    )
+
+
 class Text(_Value[str]):
     """
     Text of at most 1,000 bytes.

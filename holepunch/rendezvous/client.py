@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import attrs
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -34,7 +35,7 @@ from holepunch.identity import PeerID
 from holepunch.interfaces import IKnownServices, IRendezvousEvents
 from holepunch.punch.candidate import Candidate
 from holepunch.punch.config import TCPFlow
-from holepunch.rendezvous.arguments import MAX_CANDIDATES
+from holepunch.rendezvous.arguments import MAX_CANDIDATES, printable
 from holepunch.rendezvous.commands import (
     Candidates,
     EndSession,
@@ -141,7 +142,7 @@ class RendezvousClient(Line):
         introduced: Deferred[Introduction] = Deferred()
 
         def answered(fields: dict[str, Any]) -> None:
-            introduction = Introduction(**fields)
+            introduction = _introduction(fields)
             if introduced.called:
                 self._cancelled(introduction)
             else:
@@ -195,7 +196,7 @@ class RendezvousClient(Line):
 
     @Offer.responder
     def _offered(self, **fields: Any) -> Deferred[dict[str, Any]]:
-        return Deferred.fromCoroutine(self._answer(Introduction(**fields)))
+        return Deferred.fromCoroutine(self._answer(_introduction(fields)))
 
     @Candidates.responder
     def _candidatesReceived(
@@ -211,12 +212,12 @@ class RendezvousClient(Line):
 
     @EndSession.responder
     def _sessionEnded(self, sessionID: str, reason: EndReason, text: str) -> dict[str, Any]:
-        self._events.sessionEnded(sessionID, SessionEnd(reason, text))
+        self._events.sessionEnded(sessionID, SessionEnd(reason, printable(text)))
         return {}
 
     @Goodbye.responder
     def _goodbyeReceived(self, text: str, isReplaced: bool) -> dict[str, Any]:
-        self._reason = PeerReplaced() if isReplaced else RendezvousError(text)
+        self._reason = PeerReplaced() if isReplaced else RendezvousError(printable(text))
         self.close()
         return {}
 
@@ -295,6 +296,7 @@ class RendezvousClient(Line):
         )
         remote = cast(IPv4Address, self.transport.getPeer())
         fields["assist"] = tuple(_assistAt(remote.host, each) for each in fields["assist"])
+        fields["version"] = printable(fields["version"])
         registered = Registered(**fields)
         if not 0.1 <= registered.keepaliveInterval <= 3600.0:
             raise RendezvousError("the rendezvous service asks for a senseless keepalive")
@@ -342,11 +344,23 @@ class RendezvousClient(Line):
         Turn AMP's and the transport's errors into ours.
         """
         error = failure.value
-        if isinstance(error, (HolepunchError, CancelledError)):
+        if isinstance(error, HolepunchError):
+            # It may have been written by the other peer, or by whoever runs the service.
+            text = str(error)
+            return failure if text.isprintable() else Failure(type(error)(printable(text)))
+        if isinstance(error, CancelledError):
             return failure
         if failure.check(ConnectionClosed, SSL.Error) is not None:
             return Failure(self._reason or self._lossOf(failure))
-        return Failure(RendezvousError(f"the rendezvous service failed: {error}"))
+        text = printable(str(error))
+        return Failure(RendezvousError(f"the rendezvous service failed: {text}"))
+
+
+def _introduction(fields: dict[str, Any]) -> Introduction:
+    introduction = Introduction(**fields)
+    if introduction.remoteName is None:
+        return introduction
+    return attrs.evolve(introduction, remoteName=printable(introduction.remoteName))
 
 
 def _assistAt(host: str, listener: TransportAddress) -> TransportAddress:

@@ -18,6 +18,7 @@ from holepunch.errors import (
     RendezvousUnreachable,
     ServiceIdentityChanged,
     TooLarge,
+    UnknownPeer,
     WrongPeer,
 )
 from holepunch.identity import Identity
@@ -327,3 +328,19 @@ class ClientTests(NetworkTestCase):
         self.waitFor(client.register(name="alice"))
         self.network.register(name="alice")
         self.waitFor(service.stopService())
+
+    def test_escapeSequences(self) -> None:
+        """
+        What others say of sessions is text when it reaches a terminal, and nothing else.
+        """
+        alice, aliceEvents = self.network.register(accepts=True)
+        _, bobEvents = self.network.register("bob", BOB)
+        bobEvents.answer = lambda introduction: Answer(False, text="\x1b]0;owned\x07")
+        introduction = self.waitFor(alice.requestSession(BOB.peerID.text, transports=BOTH))
+        self.network.advance(1.0)
+        ((sessionID, end),) = aliceEvents.ended
+        self.assertEqual(sessionID, introduction.sessionID)
+        self.assertEqual(end.text, "\ufffd]0;owned\ufffd")
+        absurd = "\x1b[2J"
+        error = self.assertFails(alice.requestSession(absurd, transports=BOTH), UnknownPeer)
+        self.assertTrue(str(error).isprintable())
