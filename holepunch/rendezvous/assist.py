@@ -235,9 +235,9 @@ class AssistStream(Protocol, TimeoutMixin):
 
     def timeoutConnection(self) -> None:
         """
-        The client has not asked for a long time.
+        The client has not asked for a long time, or does not let us close.
         """
-        self._close()
+        self.abort()
 
     def pauseProducing(self) -> None:
         """

@@ -71,7 +71,9 @@ class TokenBucket:
         """
         May one more happen?
         """
-        self._level = min(self._burst, self._level + (now - self._filledAt) * self._rate)
+        # The reactor's clock is the system's, which may be set back.
+        elapsed = max(0.0, now - self._filledAt)
+        self._level = min(self._burst, self._level + elapsed * self._rate)
         self._filledAt = now
         if self._level < 1.0:
             return False

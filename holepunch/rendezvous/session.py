@@ -21,6 +21,9 @@ from holepunch.rendezvous.introduction import Introduction, Ticket
 from holepunch.rendezvous.registry import Registration
 from holepunch.rendezvous.trust import Verdict, judge
 
+# Over UDP a source can be forged: a ticket is good for so many addresses, and no more.
+_OBSERVATIONS = 64
+
 
 @attrs.define(kw_only=True)
 class Side:
@@ -72,12 +75,15 @@ class Side:
         """
         return any(address.isLoopback for address in self._observed)
 
-    def saw(self, address: TransportAddress) -> None:
+    def saw(self, address: TransportAddress) -> bool:
         """
-        The service observed the peer at C{address}.
+        The service observed the peer at C{address}. False where that is one address too many.
         """
+        if address not in self._observed and len(self._observed) >= _OBSERVATIONS:
+            return False
         self._observed.add(address)
         self._hosts.add(address.host)
+        return True
 
     def knows(self, candidate: Candidate) -> bool:
         """
@@ -158,8 +164,7 @@ class Session:
         """
         The service saw C{side} at a mapped address. Is that a new candidate?
         """
-        side.saw(address)
-        if transport not in self.transports:
+        if not side.saw(address) or transport not in self.transports:
             return False
         return side.knows(
             gatheredCandidate(CandidateType.SERVER_REFLEXIVE, transport, address, server="assist")

@@ -48,6 +48,15 @@ class TokenBucketTests(SynchronousTestCase):
         self.assertEqual([bucket.take(0.5) for _ in range(2)], [True, False])
         self.assertEqual([bucket.take(100.0) for _ in range(4)], [True, True, True, False])
 
+    def test_clockSetBack(self) -> None:
+        """
+        A clock that is set back takes nothing out of a bucket.
+        """
+        bucket = TokenBucket(2.0, 3, 5000.0)
+        self.assertTrue(bucket.take(5000.0))
+        self.assertEqual([bucket.take(1000.0) for _ in range(3)], [True, True, False])
+        self.assertTrue(bucket.take(1000.5))
+
 
 class AddressTests(SynchronousTestCase):
     """

@@ -172,6 +172,18 @@ class RequestTests(SwitchboardTestCase):
         self.assertEqual([each.address for each in offer.remoteCandidates], seen[1:])
         self.assertIs(offer.remoteCandidates[0].type, CandidateType.SERVER_REFLEXIVE)
 
+    def test_observationsWithoutEnd(self) -> None:
+        """
+        However many addresses a ticket is used from, the other side is told of few.
+        """
+        self.request(peer(1), peer(2))
+        introduction, _ = self.introductions()
+        for number in range(1000):
+            address = TransportAddress(f"32.1.{number // 250}.{number % 250}", 4000)
+            username = introduction.ticket.username("1")
+            self.board.observe(username, Transport.UDP, address, 1.0)
+        self.assertLess(len(self.board.takeEffects()), 100)
+
     def test_publicPeer(self) -> None:
         """
         A public peer's mapped address is its own: it is passed on once, as a host candidate.
