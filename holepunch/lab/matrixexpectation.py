@@ -5,9 +5,9 @@ Owns: the answer, from the two behaviours alone (RFC 4787 sections 4 and 5).
 Knows nothing of: what any program achieves.
 Driven by: L{holepunch.lab.matrixresult}; tests hold it against the simulated network.
 
-The peers know each other's announced endpoints: what an assist listener saw. A packet from I{origin}
-to I{target}'s announced endpoint comes from origin's external address, whose port target knows if
-origin's NAT keeps its port, and does not know otherwise. It is let in:
+The peers know each other's announced endpoints: what an assist listener saw. A packet from
+I{origin} to I{target}'s announced endpoint comes from origin's external address, whose port target
+knows if origin's NAT keeps its port, and does not know otherwise. It is let in:
 
   - by endpoint-independent filtering always, whatever the mapping: the mapping towards the assist
     listener lets everybody in;
@@ -76,8 +76,8 @@ def _impossible(alice: NATKind, bob: NATKind) -> Expectation:
     else:
         names = ("alice", "bob") if changing[0] is alice else ("bob", "alice")
         reason = (
-            f"{names[0]}'s NAT uses another port for each destination, and {names[1]}'s lets in only"
-            " ports that were sent to: that port would have to be guessed"
+            f"{names[0]}'s NAT uses another port for each destination, and {names[1]}'s lets in"
+            " only ports that were sent to: that port would have to be guessed"
         )
     if all(kind.isPredictable for kind in changing):
         return Expectation(False, reason, "port prediction, a port mapping, or a relay")

@@ -5,12 +5,12 @@ Owns: the kinds of each grid and its cells; how the full one is chosen.
 Knows nothing of: how a cell is tried.
 Driven by: C{holepunch lab matrix} and tests.
 
-The I{full} grid. Mapping 3 × filtering 3 × port allocation 3 make 27 classes, and all 27 × 27 = 729
-pairs of classes are cells. Within each class there are six variants: what is answered to the
-unsolicited 3 × hairpin 2. The cell in row C{i} and column C{j} has variant C{(i + j + s) mod 6} on
+The I{full} grid. Three mappings, filterings and port allocations make 27 classes, and all 729 pairs
+of classes are cells. Within each class there are six variants: three answers to the unsolicited,
+with hairpin or without. The cell in row C{i} and column C{j} has variant C{(i + j + s) mod 6} on
 alice's side and C{(i + 2 j + s // 6) mod 6} on bob's, C{s} being the seed. So each of the 162
-behaviours is in some cell of either side, every pair of variants is in 20 or 21 cells with any seed, and
-the seeds 0 to 35 together make all 26,244 pairs of behaviours, each once.
+behaviours is in some cell of either side, every pair of variants is in 16 cells at least, and the
+seeds 0 to 35 together make all 26,244 pairs of behaviours, each once.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _iroh(seed: int) -> Grid:
     names = ("none", "endpoint-independent", "port-restricted", "symmetric random")
     return _square(
         "iroh",
-        "iroh's 4 × 4",
+        "iroh's four by four",
         [
             attrs.evolve(kind, name=name)
             for kind, name in zip(_named(*behaviours), names, strict=True)
@@ -146,7 +146,7 @@ def _tailscale(seed: int) -> Grid:
     hard = NAMED_BEHAVIOURS["symmetric-random"]
     return _square(
         "tailscale",
-        "tailscale's 7 × 7",
+        "tailscale's seven by seven",
         [
             NATKind(name="easy", behaviour=easy),
             NATKind(name="easyAF", behaviour=NAMED_BEHAVIOURS["address-restricted"]),

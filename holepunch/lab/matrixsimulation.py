@@ -21,40 +21,27 @@ import attrs
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Factory, Protocol
 
-from holepunch.address import Transport, TransportAddress
+from holepunch.address import TransportAddress
 from holepunch.errors import HolepunchError
 from holepunch.identity import Identity
 from holepunch.lab.matrixgrid import Cell, Grid
 from holepunch.lab.matrixkind import Flow
 from holepunch.lab.matrixnetwork import SERVICE, MatrixNetwork
 from holepunch.lab.matrixresult import Trial
+from holepunch.lab.matrixsession import connectBy
 from holepunch.lab.simulated import SimulatedInternet
-from holepunch.peer import FixedHostAddresses, Peer, SessionOptions
+from holepunch.peer import FixedHostAddresses, Peer
 from holepunch.peer.events import Connected, PeerEvent
-from holepunch.punch import TCPFlow
 from holepunch.rendezvous.service import RendezvousService
 
-PATIENCE = 15.0
+PATIENCE = 10.0
 """
 Simulated seconds after which a session counts as failed.
 """
 
-_SHARD = 81
+_SHARD = 243
 _SETTLED = 1.0
 _GROUPS = ((Flow.UDP, Flow.TCP_SIMULTANEOUS), (Flow.TCP_SEQUENTIAL,))
-
-
-def optionsOf(flow: Flow, timeout: float) -> SessionOptions:
-    """
-    How a session is punched in a flow.
-    """
-    isDatagram = flow is Flow.UDP
-    isSequential = flow is Flow.TCP_SEQUENTIAL
-    return SessionOptions(
-        transports=frozenset({Transport.UDP if isDatagram else Transport.TCP}),
-        tcpFlow=TCPFlow.SEQUENTIAL if isSequential else TCPFlow.SIMULTANEOUS,
-        timeout=timeout,
-    )
 
 
 @attrs.frozen(kw_only=True)
@@ -71,9 +58,7 @@ class Shard:
     seed: str
 
 
-def shards(
-    grid: Grid, runs: int, seed: int, flows: Sequence[Flow] = tuple(Flow)
-) -> list[Shard]:
+def shards(grid: Grid, runs: int, seed: int, flows: Sequence[Flow] = tuple(Flow)) -> list[Shard]:
     """
     Share out the sessions of a grid. Which ones are together does not depend on who does them.
     """
@@ -147,9 +132,8 @@ class _Play:
         """
         internet = self._internet
         self._startService()
-        # One side after the other: the service need not bear more than it must.
-        for places in ({place.bob for place in self._network.places},):
-            internet.waitFor(gatherResults([self._listen(host) for host in sorted(places)]))
+        bobs = sorted({place.bob for place in self._network.places})
+        internet.waitFor(gatherResults([self._listen(host) for host in bobs]))
         alices = sorted({place.alice for place in self._network.places})
         internet.waitFor(gatherResults([self._peer(host).whenRegistered() for host in alices]))
         # By then, UDP mappings are known, too.
@@ -214,15 +198,9 @@ class _Play:
     async def _session(self, flow: Flow, index: int) -> Trial:
         place = self._network.places[index]
         alice = self._peers[place.alice]
-        options = optionsOf(flow, PATIENCE)
         made = Trial(cell=self._shard.numbers[index], flow=flow.value, seed=self._shard.seed)
         try:
-            if flow is Flow.UDP:
-                path = await alice.openDatagrams(place.bob, options)
-                path.close()
-            else:
-                stream = await alice.openStream(place.bob, options)
-                stream.abortConnection()
+            await connectBy(alice, place.bob, flow, PATIENCE)
         except HolepunchError as error:
             return attrs.evolve(made, failure=str(error))
         connected = self._connected.pop(place.alice)
