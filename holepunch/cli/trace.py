@@ -167,9 +167,10 @@ class TraceWriter:
 
     def observe(self, event: PeerEvent) -> None:
         """
-        Write one event.
+        Write one event. What comes after the end is left out.
         """
-        self._write(encodeEvent(event))
+        if not self._file.closed:
+            self._write(encodeEvent(event))
 
     def end(self, at: float, error: Exception | None) -> None:
         """

@@ -1,0 +1,147 @@
+"""
+Two commands in the simulated internet that write their traces: bob listens, alice pings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from holepunch.address import Transport
+from holepunch.cli.trace import readTrace
+from holepunch.explain import Trace
+from holepunch.lab import Topology
+from holepunch.nat.packet import Packet
+from holepunch.peer import Peer, SessionOptions
+from tests.cli.network import CommandTestCase, Told
+from tests.explain.middlebox import accept
+from tests.peer.network import EchoFactory, Network
+
+TCP = frozenset({Transport.TCP})
+UDP = frozenset({Transport.UDP})
+
+# What ran on dead machines must not be collected: it would try to clean up there.
+_dead: list[Deferred[Any]] = []
+
+
+def accepted(path: Any) -> None:
+    """
+    A path that nobody uses may be lost.
+    """
+    path.whenLost().addErrback(lambda failure: None)
+
+
+class StageTestCase(CommandTestCase):
+    """
+    A test that injects what goes wrong, and reads the traces afterwards.
+
+    @cvar patience: Seconds for the session.
+    """
+
+    patience = 10.0
+
+    def stage(self, topology: Topology | str) -> Network:
+        """
+        Build the network.
+        """
+        network = self.network = Network(topology)
+        self.addCleanup(network.stop)
+        self.files = Path(self.mktemp())
+        self.files.mkdir()
+        self.commands: dict[str, Deferred[Any]] = {}
+        self.addCleanup(self.endCommands)
+        return network
+
+    def command(self, host: str, use: Callable[[Peer], Any], name: str, **changes: Any) -> Any:
+        """
+        Start a command that writes a trace.
+        """
+        options = self.options(trace=self.files / f"{name}.trace", timeout=30.0, **changes)
+        options.identity.parent.mkdir()
+        running = self.start(host, use, Told(), name=name, options=options)
+        self.commands[host] = running
+        return running
+
+    def listen(self, **changes: Any) -> Any:
+        """
+        Let bob accept everything, as long as the test lasts.
+        """
+
+        async def use(peer: Peer) -> None:
+            await peer.listenEndpoint().listen(EchoFactory())
+            await peer.acceptDatagrams(accepted)
+            await Deferred()
+
+        running = self.command("bob", use, "bob", **changes)
+        self.network.internet.advance(1.0)
+        return running
+
+    def ping(
+        self,
+        transports: frozenset[Transport],
+        target: str = "bob",
+        stay: float = 0.0,
+        **changes: Any,
+    ) -> Any:
+        """
+        Let alice find a path, and stay for some seconds.
+        """
+
+        async def use(peer: Peer) -> None:
+            options = SessionOptions(transports=transports, timeout=self.patience)
+            path = await peer.openPingPath(target, options)
+            if stay:
+                lost: Deferred[None] = path.whenLost()
+                reactor: Any = self.network.internet.host("alice").reactor
+                await lost.addTimeout(stay, reactor, lambda result, seconds: None)
+            path.close()
+
+        return self.command("alice", use, "alice", **changes)
+
+    def session(self, transports: frozenset[Transport], seconds: float = 40.0, **more: Any) -> None:
+        """
+        Let bob listen and alice ping, to the end.
+        """
+        self.listen()
+        self.ping(transports, **more)
+        self.network.internet.advance(seconds)
+
+    def endCommands(self) -> None:
+        """
+        Interrupt what still runs.
+        """
+        for running in self.commands.values():
+            running.addErrback(lambda failure: None)
+            running.cancel()
+        self.network.internet.advance(10.0)
+
+    def crash(self, host: str) -> None:
+        """
+        Let a machine die with all that runs on it.
+        """
+        _dead.append(self.commands.pop(host))
+        self.network.internet.host(host).crash()
+
+    def startDecoys(self) -> None:
+        """
+        Let strangers accept every TCP connection at the peers' private addresses.
+        """
+        fabric = self.network.internet.fabric
+        for name in ("decoy-alice", "decoy-bob"):
+
+            def answer(packet: Packet, name: str = name) -> None:
+                accepted = accept(packet)
+                if accepted is not None:
+                    fabric.send(name, accepted)
+
+            fabric.attach(name, answer)
+
+    def traces(self, *names: str) -> tuple[Trace, ...]:
+        """
+        Read traces.
+        """
+        self.endCommands()
+        return tuple(readTrace(self.files / f"{name}.trace") for name in names)
