@@ -23,10 +23,11 @@ from holepunch.nat.discoveryprobe import Fate, Plan, Probe, paced
 
 _ASKER = 1000
 _FIRST_SOCKET = 1001
-# The usual lifetimes of devices and systems lie between these.
-_FIRST_TIMES = (12.0, 25.0, 45.0, 75.0, 150.0, 240.0, 450.0)
+# The usual lifetimes of devices and systems lie between these. Most are below the first round's
+# longest, so that few have to wait for the second round's.
+_TIMES = ((0.0, 12.0, 25.0, 45.0, 75.0), (150.0, 240.0, 450.0))
 _TIMES_PER_ROUND = 4
-_ROUNDS = 3
+_REFINEMENTS = 3
 _PRECISION = 2.0
 
 
@@ -67,40 +68,47 @@ def planLifetime(servers: Sequence[TransportAddress], longest: float) -> Plan[Fi
         return Finding(None, "no server answered")
     server = reached[0]
     alive, dead = 0.0, None
-    times = [0.0, *(time for time in _FIRST_TIMES if time < longest), longest]
-    number = _FIRST_SOCKET
-    for _ in range(1 + _ROUNDS):
-        survived: dict[float, bool] = {}
-        sockets = range(number, number + len(times))
-        number += len(times)
-        outcomes = yield paced(Probe(socket=each, destination=server) for each in sockets)
+    rounds = [[time for time in times if time < longest] for times in _TIMES]
+    rounds[-1].append(longest)
+    socket = _FIRST_SOCKET
+    refinements = 0
+    while rounds:
+        times = rounds.pop(0)
+        probes = paced(
+            Probe(socket=socket + number, destination=server) for number in range(len(times))
+        )
+        socket += len(times)
+        outcomes = yield probes
         made = [
-            (each, time, outcome.mapped.port)
-            for each, time, outcome in zip(sockets, times, outcomes, strict=True)
+            (probe.socket, outcome.mapped.port, time)
+            for probe, outcome, time in zip(probes, outcomes, times, strict=True)
             if outcome.fate is Fate.ANSWERED and outcome.mapped is not None
         ]
-        probes = [
+        outcomes = yield [
             Probe(
                 socket=_ASKER,
                 destination=server,
                 responsePort=port,
-                hearer=each,
+                hearer=hearer,
                 isBrief=True,
                 delay=time,
             )
-            for each, time, port in made
+            for hearer, port, time in made
         ]
-        outcomes = yield probes
-        for (_, time, _), outcome in zip(made, outcomes, strict=True):
-            survived[time] = outcome.fate is Fate.ANSWERED
-        if alive == 0.0 and dead is None and not survived.get(0.0):
+        survived = {
+            time: outcome.fate is Fate.ANSWERED
+            for (*_, time), outcome in zip(made, outcomes, strict=True)
+        }
+        if not survived.get(0.0, True):
             return Finding(None, f"{server} does not know RESPONSE-PORT")
         alive = max([alive, *(time for time, isAlive in survived.items() if isAlive)])
-        # A mapping that outlives a dead one means that a datagram was lost.
+        # Where one died and an older one lives, a datagram was lost.
         deaths = [time for time, isAlive in survived.items() if not isAlive and time > alive]
         dead = min([*deaths, *([] if dead is None else [dead])], default=None)
-        if dead is None or dead - alive <= _PRECISION:
-            break
-        step = (dead - alive) / (_TIMES_PER_ROUND + 1)
-        times = [alive + step * (1 + index) for index in range(_TIMES_PER_ROUND)]
+        if dead is not None:
+            step = (dead - alive) / (_TIMES_PER_ROUND + 1)
+            rounds = [[alive + step * (1 + index) for index in range(_TIMES_PER_ROUND)]]
+            refinements += 1
+            if dead - alive <= _PRECISION or refinements > _REFINEMENTS:
+                break
     return Finding(Lifetime(alive, dead))
