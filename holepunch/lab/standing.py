@@ -58,6 +58,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _ANSWERS_WITHIN = 10.0
 _ENDS_WITHIN = 5.0
 _SERVES_WITHIN = 30.0
+_DIES_WITHIN = 3.0
 _MOST_ROUNDS = 200
 _KINDS = {kind.__name__: kind for kind in (LabError, NamespacesUnavailable, BadTopology)}
 
@@ -212,6 +213,8 @@ class StandingLab:
         if self.record.mark:
             _killMarked(self.record.mark)
         if self.record.pid:
+            # The kernel takes its time over a process with many sockets.
+            self._await(lambda: not _isRunning(self.record.pid), _DIES_WITHIN)
             # This very program may have started it.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self.record.pid, os.WNOHANG)
@@ -408,6 +411,17 @@ class StandingLab:
 
 def _line(number: int, name: str, *arguments: Any) -> bytes:
     return json.dumps([number, name, arguments]).encode() + b"\n"
+
+
+def _isRunning(process: int) -> bool:
+    """
+    Is there such a process, of which more is left than its exit status?
+    """
+    try:
+        status = Path("/proc", str(process), "stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def _marked(mark: str) -> list[int]:
