@@ -67,7 +67,6 @@ class ForecastTests(SynchronousTestCase):
         self.addCleanup(network.stop)
         bob, alice = network.peer("bob", "bob"), network.peer("alice", "alice")
         accepting: Deferred[Any]
-        connecting: Deferred[Any]
         if options.transports == {Transport.UDP}:
             accepting = Deferred.fromCoroutine(bob.acceptDatagrams(lambda path: None))
         else:
@@ -75,12 +74,12 @@ class ForecastTests(SynchronousTestCase):
         network.waitFor(accepting)
         network.waitFor(alice.whenRegistered())
         network.internet.advance(0.5)
-        if options.transports == {Transport.UDP}:
-            connecting = alice.openDatagrams("bob", options)
-        else:
-            connecting = alice.connectEndpoint("bob", options).connect(RecorderFactory())
         try:
-            network.waitFor(connecting)
+            if options.transports == {Transport.UDP}:
+                network.waitFor(alice.openDatagrams("bob", options))
+            else:
+                endpoint = alice.connectEndpoint("bob", options)
+                network.waitFor(endpoint.connect(RecorderFactory()))
         except NoPathFound:
             return False
         return True
