@@ -286,6 +286,12 @@ class SimulationStuck(LabError):
     """
 
 
+class MatrixFailed(LabError):
+    """
+    The matrix has cells that fall short of what is possible.
+    """
+
+
 class BadTopology(LabError, ValueError):
     """
     The topology text cannot be understood.
