@@ -100,8 +100,10 @@ class _Process(ProcessProtocol):
         error = LabError(f"The program on {self._name} ended: {text or reason.getErrorMessage()}")
         expected, self._expected = self._expected, []
         waiting, self._waiting = self._waiting, {}
-        for deferred in (*(each for _, each in expected), *waiting.values()):
-            deferred.errback(error)
+        for _, said in expected:
+            said.errback(error)
+        for answered in waiting.values():
+            answered.errback(error)
 
 
 @attrs.frozen
@@ -262,7 +264,7 @@ class _Play:
         name = f"bob-{index}-{flow.value}"
         listening = bob.order(order="listen", name=name, rendezvous=self._location)
         await self._inTime(listening)
-        connected = await self._inTime(
+        connected: dict[str, Any] = await self._inTime(
             alice.order(
                 order="connect",
                 target=name,

@@ -3,8 +3,8 @@ Where two programs of a cell find each other to exchange what they need: a signa
 
 Owns: joining two TCP connections whose first line is the same.
 Knows nothing of: what is said over them.
-Driven by: L{holepunch.lab.matrixkernel}, which runs it on the service's host for programs that bring
-no signalling of their own. C{python -m holepunch.lab.matrixmeeting HOST PORT}
+Driven by: L{holepunch.lab.matrixkernel}, which runs it on the service's host for programs that
+bring no signalling of their own. C{python -m holepunch.lab.matrixmeeting HOST PORT}
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@ Owns: reading a template and filling it in; running the two sides of a pair; wha
 Knows nothing of: the network, and what the programs do in it.
 Driven by: L{holepunch.lab.matrixkernel}.
 
-A template is a command line with words in braces: C{{role}} is C{alice} or C{bob}, C{{session}} is a
-name that both sides have and no other pair, C{{service}} the host of the STUN server (port 3478) and
-of the rendezvous service, C{{signal}} the C{HOST:PORT} of a TCP server that joins two connections
-whose first line is the same. Both commands run at once. The pair has succeeded when both end with
+A template is a command line with words in braces: C{{role}} is C{alice} or C{bob}, C{{session}} is
+a name that both sides have and no other pair, C{{service}} the host of the STUN server (port 3478)
+and of the rendezvous service, C{{signal}} the C{HOST:PORT} of a TCP server that joins two
+connections whose first line is the same. Both commands run at once. The pair has succeeded when both end with
 status 0; if the last line of alice's output is a JSON object, its C{seconds} and C{candidate} are
 taken, otherwise the time that her command took.
 """
@@ -138,7 +138,12 @@ async def runPair(
     sides = [_Running(), _Running()]
     for side, role, host in zip(sides, ("alice", "bob"), (place.alice, place.bob), strict=True):
         lab.spawn(side, host, template.fill(role=role, **values))
-    patience = reactor.callLater(_PATIENCE, lambda: [side.kill() for side in sides])
+
+    def giveUp() -> None:
+        for side in sides:
+            side.kill()
+
+    patience = reactor.callLater(_PATIENCE, giveUp)
     alice, bob = await gatherResults([side.ended for side in sides])
     took = reactor.seconds() - startedAt
     if patience.active():
