@@ -136,7 +136,14 @@ class ServerEndpoint:
         return Deferred.fromCoroutine(self._listen(protocolFactory))
 
     async def _listen(self, factory: IProtocolFactory) -> IListeningPort:
-        return await self._settings.makePeer(self._reactor).listenEndpoint().listen(factory)
+        peer = self._settings.makePeer(self._reactor)
+        try:
+            return await peer.listenEndpoint().listen(factory)
+        except BaseException:
+            # Nobody else knows this peer: it would go on registering.
+            if peer.running:
+                peer.stopService()
+            raise
 
 
 def parseClient(

@@ -169,6 +169,8 @@ class Identity:
             raise BadIdentity(f"there is no identity file at {file}: run `holepunch id`") from None
         except OSError as error:
             raise BadIdentity(f"cannot read the identity file {file}: {error.strerror}") from None
+        except ValueError:
+            raise BadIdentity(f"{str(file)!r} cannot be the name of a file") from None
         if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
             raise BadIdentity(f"other users can read the identity file {file}: run chmod 600 on it")
         try:

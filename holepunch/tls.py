@@ -187,7 +187,10 @@ class NamedServiceTLS(IdentityTLS):
             self._serverName = None
         except BadAddress:
             self._serverName = _asciiName(host)
-            self._serviceID = DNS_ID(self._serverName.decode("ascii"))
+            try:
+                self._serviceID = DNS_ID(self._serverName.decode("ascii"))
+            except ValueError:
+                raise BadAddress(f"{host!r} is not a host name") from None
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """

@@ -125,6 +125,12 @@ class IdentityFileTests(SynchronousTestCase):
         self.assertEqual(self.path.read_bytes(), b"precious")
         self.assertEqual(os.listdir(self.directory), ["identity.pem"])
 
+    def test_noFileName(self) -> None:
+        """
+        What cannot be the name of a file is told so.
+        """
+        self.assertRaises(BadIdentity, Identity.load, "identity\0.pem")
+
     def test_missing(self) -> None:
         """
         A missing file is named, and how to make one.

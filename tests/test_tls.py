@@ -364,4 +364,5 @@ class CertificateTests(TLSTestCase):
         """
         A host name that cannot be one is refused.
         """
-        self.assertRaises(BadAddress, NamedServiceTLS, ALICE, "a" * 300)
+        for host in ("a" * 300, "two words", "\0", ".."):
+            self.assertRaises(BadAddress, NamedServiceTLS, ALICE, host)

@@ -1,0 +1,78 @@
+"""
+Tests for L{holepunch.endpoints}.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import SynchronousTestCase
+
+from holepunch.endpoints import parseClient, parseServer
+from holepunch.errors import BadAddress, BadIdentity, BadPeerID, HolepunchError
+from holepunch.lab import SimulatedInternet, Topology
+
+SERVICE = "31.2.0.9:4460"
+
+
+class EndpointStringTests(SynchronousTestCase):
+    """
+    Strings with mistakes, and listening that comes to nothing.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make a machine without a service.
+        """
+        self.internet = SimulatedInternet(Topology.parse("port-restricted/none"), seed=1)
+        self.reactor: Any = self.internet.host("alice").reactor
+        self.identity = os.path.join(self.mktemp(), "identity.pem")
+        self.patch(os, "environ", {**os.environ, "XDG_CONFIG_HOME": self.mktemp()})
+        os.environ.pop("HOLEPUNCH_RENDEZVOUS", None)
+
+    def test_mistakesInWords(self) -> None:
+        """
+        What cannot be read is refused when it is read.
+        """
+        for text in (
+            "holepunch:bob",
+            "holepunch:bob:rendezvous=x:timeout=nan",
+            "holepunch:bob:rendezvous=x:timeout=soon",
+            "holepunch:bob:rendezvous=x:tcpFlow=both",
+        ):
+            self.assertRaises(ValueError, clientFromString, self.reactor, text)
+
+    def test_mistakesInValues(self) -> None:
+        """
+        What makes no sense is told when it is used, and no peer is left behind.
+        """
+        factory = Factory.forProtocol(Protocol)
+        for rendezvous, identity, kind in (
+            ("host:port", self.identity, BadAddress),
+            ("somebody@host", self.identity, BadPeerID),
+            (SERVICE, "\0", BadIdentity),
+            (SERVICE, "/", BadIdentity),
+        ):
+            endpoints = (
+                parseClient(self.reactor, "bob", rendezvous, identity).connect(factory),
+                parseServer(self.reactor, "bob", rendezvous, identity).listen(factory),
+            )
+            for endpoint in endpoints:
+                self.failureResultOf(endpoint, kind).trap(HolepunchError)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_cancelledListening(self) -> None:
+        """
+        Listening that is cancelled leaves no peer behind that goes on registering.
+        """
+        endpoint = parseServer(self.reactor, "bob", SERVICE, self.identity)
+        listening = endpoint.listen(Factory.forProtocol(Protocol))
+        self.internet.advance(1.0)
+        listening.cancel()
+        self.failureResultOf(listening, CancelledError)
+        self.internet.advance(1.0)
+        self.assertEqual((self.reactor.getDelayedCalls(), self.reactor.getReaders()), ([], []))
