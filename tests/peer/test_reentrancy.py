@@ -8,17 +8,19 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from holepunch.address import Transport
 from holepunch.errors import HolepunchError
-from holepunch.peer import SessionOptions
+from holepunch.peer import DatagramPath, SessionOptions
 from holepunch.peer.events import PeerEvent
-from tests.peer.network import EchoFactory
+from tests.peer.network import EchoFactory, Recorder, RecorderFactory
 from tests.peer.test_scenarios import ScenarioTestCase
 
 PAIR = "port-restricted/port-restricted"
 BOTH = SessionOptions(transports=frozenset(Transport), timeout=10.0)
+UDP = SessionOptions(transports=frozenset({Transport.UDP}))
 
 
 class Trigger(list[PeerEvent]):
@@ -107,3 +109,120 @@ class FromObserverTests(ScenarioTestCase):
         A connect may be cancelled from within any event, and leaves nothing behind.
         """
         self.everyEvent("alice", "cancel")
+
+
+class Acting(Recorder):
+    """
+    A protocol that does something at one of its moments.
+    """
+
+    def __init__(self, moment: str, act: Callable[[Recorder], object]) -> None:
+        super().__init__()
+        self._moment, self._act = moment, act
+
+    def connectionMade(self) -> None:
+        if self._moment == "connectionMade":
+            self._act(self)
+        self.transport.write(b"hello")  # type: ignore[union-attr]
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if self._moment == "dataReceived" and data:
+            self._act(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self._moment == "connectionLost":
+            self._act(self)
+
+
+class FromProtocolTests(ScenarioTestCase):
+    """
+    Protocols that act within their own methods.
+    """
+
+    def play(self, who: str, moment: str, action: str) -> None:
+        """
+        Let the protocol of C{who} act once.
+        """
+        network = self.build(PAIR)
+        peers = {name: network.peer(name, name) for name in ("bob", "alice")}
+
+        def act(protocol: Recorder) -> None:
+            transport: Any = protocol.transport
+            if action == "stop":
+                stop()
+            else:
+                getattr(transport, action)()
+
+        def stop() -> None:
+            peers[who].stopService().addErrback(self.fail)
+
+        class ActingFactory(RecorderFactory):
+            def buildProtocol(self, addr: Any) -> Recorder:
+                if moment == "buildProtocol":
+                    stop()
+                return Acting(moment, act)
+
+        factories = {"bob": EchoFactory(), "alice": RecorderFactory(), who: ActingFactory()}
+        network.listen(peers["bob"], factories["bob"])
+        connecting = peers["alice"].connectEndpoint("bob").connect(factories["alice"])
+        settled: list[Any] = []
+        connecting.addBoth(settled.append)
+        network.internet.advance(5.0)
+        self.assertEqual(len(settled), 1)
+        if not isinstance(settled[0], Failure):
+            settled[0].transport.loseConnection()
+        network.internet.advance(10.0)
+        self.doCleanups()
+
+    def test_everyMoment(self) -> None:
+        """
+        A protocol may close, abort or stop everything whenever it is called.
+        """
+        for who in ("alice", "bob"):
+            for moment in ("connectionMade", "dataReceived", "connectionLost"):
+                for action in (
+                    "stop",
+                    "abortConnection",
+                    "loseConnection",
+                    "loseWriteConnection",
+                    "pauseProducing",
+                ):
+                    self.play(who, moment, action)
+            self.play(who, "buildProtocol", "stop")
+
+    def closeInReceiver(self, action: str) -> None:
+        """
+        Let a receiver of datagrams act while more of them wait.
+        """
+        network = self.build(PAIR)
+        bob, alice = network.peer("bob", "bob"), network.peer("alice", "alice")
+        paths: list[DatagramPath] = []
+        network.waitFor(Deferred.fromCoroutine(bob.acceptDatagrams(paths.append)))
+        near = network.waitFor(alice.openDatagrams("bob", UDP))
+        for _ in range(5):
+            near.send(b"early")
+        network.internet.advance(1.0)
+
+        def receive(data: bytes) -> None:
+            if action == "close":
+                paths[0].close()
+            else:
+                bob.stopService().addErrback(self.fail)
+
+        paths[0].setReceiver(receive)
+        near.send(b"late")
+        network.internet.advance(1.0)
+        lost, other = near.whenLost(), near.whenLost()
+        lost.addErrback(lambda failure: other.cancel())
+        other.addErrback(lambda failure: failure.trap(CancelledError))
+        near.close()
+        self.doCleanups()
+
+    def test_datagrams(self) -> None:
+        """
+        A receiver of datagrams may close the path, or stop the peer, with more waiting.
+        """
+        for action in ("close", "stop"):
+            self.closeInReceiver(action)
