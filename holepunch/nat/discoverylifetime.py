@@ -28,7 +28,9 @@ _FIRST_SOCKET = 1001
 _TIMES = ((0.0, 12.0, 25.0, 45.0, 75.0), (150.0, 240.0, 450.0))
 _TIMES_PER_ROUND = 4
 _REFINEMENTS = 3
+# What is near enough: so many seconds, or such a share.
 _PRECISION = 2.0
+_SHARE = 0.05
 
 
 @attrs.frozen
@@ -109,6 +111,6 @@ def planLifetime(servers: Sequence[TransportAddress], longest: float) -> Plan[Fi
             step = (dead - alive) / (_TIMES_PER_ROUND + 1)
             rounds = [[alive + step * (1 + index) for index in range(_TIMES_PER_ROUND)]]
             refinements += 1
-            if dead - alive <= _PRECISION or refinements > _REFINEMENTS:
+            if dead - alive <= max(_PRECISION, alive * _SHARE) or refinements > _REFINEMENTS:
                 break
     return Finding(Lifetime(alive, dead))

@@ -69,7 +69,7 @@ async def discover(
     @param servers: STUN servers; those of another IP version than the first are left out.
     @param timeout: Seconds to wait for a server that does not answer.
     @param lifetime: Measure the lifetime of a mapping, too, up to so many seconds; this may take
-        twice as long.
+        four times as long.
     @raise TransactionTimedOut: No server answered over any transport.
     @raise NoLocalPort: There is no route to the first server.
     """
