@@ -8,9 +8,9 @@ Driven by: L{holepunch.lab.matrixkernel}.
 A template is a command line with words in braces: C{{role}} is C{alice} or C{bob}, C{{session}} is
 a name that both sides have and no other pair, C{{service}} the host of the STUN server (port 3478)
 and of the rendezvous service, C{{signal}} the C{HOST:PORT} of a TCP server that joins two
-connections whose first line is the same. Both commands run at once. The pair has succeeded when both end with
-status 0; if the last line of alice's output is a JSON object, its C{seconds} and C{candidate} are
-taken, otherwise the time that her command took.
+connections whose first line is the same. Both commands run at once. The pair has succeeded when
+both end with status 0; if the last line of alice's output is a JSON object, its C{seconds} and
+C{candidate} are taken, otherwise the time that her command took.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from holepunch.peer import FixedHostAddresses, Peer
 from holepunch.peer.events import Connected, PeerEvent
 from holepunch.rendezvous.service import RendezvousService
 
-PATIENCE = 10.0
+PATIENCE = 8.0
 """
 Simulated seconds after which a session counts as failed.
 """

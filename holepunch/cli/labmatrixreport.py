@@ -1,0 +1,196 @@
+"""
+The results of a matrix as JSON, and as a heat map in a terminal.
+
+Owns: the JSON object, the table of symbols, the list of what is not green and why.
+Knows nothing of: how the results came about.
+Driven by: L{holepunch.cli.labmatrix}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from holepunch.cli.notice import milliseconds
+from holepunch.lab.matrixresult import CellResult, Disagreement, MatrixResult, Verdict, count
+
+SYMBOLS = {
+    Verdict.CONNECTED: "●",
+    Verdict.PARTLY: "◐",
+    Verdict.FAILED: "✗",
+    Verdict.IMPOSSIBLE: "·",
+    Verdict.UNAVAILABLE: "?",
+}
+MEANINGS = {
+    Verdict.CONNECTED: "every session connected",
+    Verdict.PARTLY: "some sessions connected",
+    Verdict.FAILED: "possible, but none connected",
+    Verdict.IMPOSSIBLE: "impossible without guessing ports",
+    Verdict.UNAVAILABLE: "not available yet",
+}
+_STYLES = {
+    Verdict.CONNECTED: "green",
+    Verdict.PARTLY: "bold yellow",
+    Verdict.FAILED: "bold white on red",
+    Verdict.IMPOSSIBLE: "bright_black",
+    Verdict.UNAVAILABLE: "blue",
+}
+_WIDE = 12
+_EXAMPLES = 5
+
+
+def asObject(result: MatrixResult) -> dict[str, Any]:
+    """
+    A run for C{--json}: keys and their order stay the same, cells come by flows, rows and columns.
+    """
+    return {
+        "grid": result.grid.name,
+        "lab": result.lab,
+        "seed": result.seed,
+        "runs": result.runs,
+        "flows": list(result.flows),
+        "labels": list(result.grid.labels),
+        "cells": len(result.grid.cells),
+        "sessions": len(result.trials),
+        "seconds": round(result.seconds, 3),
+        "verdicts": {
+            flow: {verdict.value: number for verdict, number in count(result.cells(flow)).items()}
+            for flow in result.flows
+        },
+        "results": [_cellObject(each) for each in result.allCells],
+    }
+
+
+def _cellObject(result: CellResult) -> dict[str, Any]:
+    median = result.median
+    return {
+        "flow": result.flow,
+        "row": result.cell.row,
+        "column": result.cell.column,
+        "alice": result.cell.alice.name,
+        "bob": result.cell.bob.name,
+        "verdict": result.verdict.value,
+        "possible": result.expectation.isPossible,
+        "runs": len(result.trials),
+        "successes": result.successes,
+        "median": None if median is None else round(median, 6),
+        "candidates": result.candidates,
+        "why": result.why or None,
+    }
+
+
+def describe(result: CellResult) -> str:
+    """
+    What became of a cell, in one line.
+    """
+    if result.verdict is Verdict.UNAVAILABLE:
+        return result.why
+    text = f"{result.successes} of {len(result.trials)} connected"
+    if result.median is not None:
+        won = ", ".join(f"{name} {number}×" for name, number in result.candidates.items())  # noqa: RUF001
+        text += f", median {milliseconds(result.median)}, candidate {won}"
+    return f"{text}; {result.why}" if result.why else text
+
+
+def heatMap(result: MatrixResult, flow: str) -> Table:
+    """
+    Rows are alice's NATs, columns bob's; wide cells have the median and the winner, narrow ones in
+    large grids a symbol.
+    """
+    labels = result.grid.labels
+    isWide = len(labels) <= _WIDE
+    table = Table(
+        box=box.SIMPLE_HEAD if isWide else None,
+        pad_edge=False,
+        padding=(0, 1 if isWide else 0),
+        title=flow.upper(),
+    )
+    table.add_column("alice \\ bob", no_wrap=True)
+    for number, label in enumerate(labels, 1):
+        heading = label if isWide else f"{number:>2}"
+        table.add_column(heading, justify="center" if isWide else "right", min_width=2)
+    rows: list[list[Text]] = [[Text("")] * len(labels) for _ in labels]
+    for each in result.cells(flow):
+        rows[each.cell.row][each.cell.column] = _cellText(each, isWide)
+    for number, label in enumerate(labels, 1):
+        table.add_row(label if isWide else f"{number:>2} {label} ", *rows[number - 1])
+    return table
+
+
+def _cellText(result: CellResult, isWide: bool) -> Text:
+    symbol = SYMBOLS[result.verdict]
+    style = _STYLES[result.verdict]
+    if not isWide:
+        return Text(f" {symbol}", style=style)
+    text = Text(symbol, style=style)
+    if result.median is not None:
+        text.append(f" {result.median * 1000:.0f}")
+        text.append(f"\n{next(iter(result.candidates))}", style="dim")
+    return text
+
+
+def legend(result: MatrixResult, flow: str) -> Text:
+    """
+    What the symbols mean, with how many cells have each.
+    """
+    text = Text()
+    for verdict, number in count(result.cells(flow)).items():
+        if number:
+            text.append(SYMBOLS[verdict], style=_STYLES[verdict])
+            text.append(f" {MEANINGS[verdict]}: {number}   ")
+    return text
+
+
+def reasons(results: Sequence[CellResult]) -> list[tuple[str, list[CellResult]]]:
+    """
+    The cells that are not green, by why that is so; the most frequent reason first.
+    """
+    groups: dict[str, list[CellResult]] = {}
+    for each in results:
+        if each.verdict is not Verdict.CONNECTED:
+            # What differs from cell to cell (seeds, counts) is no reason of its own.
+            why = each.why.partition(", but ")[0] if each.isWanting else each.why
+            groups.setdefault(f"{each.verdict.value}: {why}", []).append(each)
+    return sorted(groups.items(), key=lambda group: -len(group[1]))
+
+
+def summary(result: MatrixResult) -> str:
+    """
+    The run in one line.
+    """
+    return (
+        f"{result.grid.title}: {len(result.grid.cells)} cells, {len(result.trials)} sessions,"
+        f" {result.lab}, seed {result.seed}, {result.seconds:.0f} s"
+    )
+
+
+def show(console: Console, result: MatrixResult) -> None:
+    """
+    Print it all.
+    """
+    console.print(summary(result), style="bold")
+    for flow in result.flows:
+        console.print()
+        console.print(heatMap(result, flow))
+        console.print(legend(result, flow))
+        for why, cells in reasons(result.cells(flow)):
+            console.print(f"  {len(cells)} {why}", soft_wrap=True, markup=False)
+            if cells[0].isWanting:
+                for each in cells[:_EXAMPLES]:
+                    name = f"{each.cell.alice.name} / {each.cell.bob.name}"
+                    console.print(f"      {name}: {describe(each)}", soft_wrap=True, markup=False)
+    if len(result.grid.labels) <= _WIDE:
+        console.print("\nNumbers are median milliseconds; below, the remote candidate that won.")
+
+
+def showDisagreements(console: Console, found: Sequence[Disagreement]) -> None:
+    """
+    Print where two runs differ.
+    """
+    for each in found:
+        console.print(f"disagreement: {each}", markup=False, soft_wrap=True)
