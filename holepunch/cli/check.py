@@ -1,8 +1,9 @@
 """
 C{holepunch check}: what NAT is this machine behind?
 
-Owns: the command, and the two forms of its report.
-Knows nothing of: how it is found out (L{holepunch.peer.discovery}).
+Owns: the command, and which servers are asked.
+Knows nothing of: how it is found out (L{holepunch.peer.discovery}), and how it is told
+(L{holepunch.cli.checkreport}).
 Driven by: L{holepunch.cli.main}.
 """
 
@@ -13,9 +14,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from holepunch.address import Transport, TransportAddress, splitHostPort
+from holepunch.cli.checkreport import reportAsJSON, reportAsText
 from holepunch.cli.options import (
     jsonOption,
     readRendezvous,
@@ -27,11 +28,11 @@ from holepunch.cli.options import (
 from holepunch.cli.output import jsonLine, makeOutput
 from holepunch.cli.running import run
 from holepunch.errors import BadAddress, UnknownHost, UsageError
-from holepunch.nat.discovery import NATReport, ProtocolReport, explain
 from holepunch.peer.discovery import discover
 from holepunch.peer.resolving import checkHostName, resolve
 
 _STUN_PORT = 3478
+_LONGEST_LIFETIME = 600.0
 
 
 def _hostAndPort(text: str) -> tuple[str, int]:
@@ -64,6 +65,13 @@ def _hostAndPort(text: str) -> tuple[str, int]:
     show_default=True,
     help="How long to wait for a server.",
 )
+@click.option(
+    "--lifetime",
+    "isLifetimeWanted",
+    is_flag=True,
+    help="Measure how long an idle UDP mapping lives, too; this takes from three minutes to three"
+    " quarters of an hour.",
+)
 @jsonOption
 @verboseOption
 def check(
@@ -71,6 +79,7 @@ def check(
     rendezvous: str | None,
     transport: str,
     timeout: float,
+    isLifetimeWanted: bool,
     isJSON: bool,
     verbosity: int,
 ) -> None:
@@ -78,7 +87,8 @@ def check(
     Find out which NAT this machine is behind, and what will work.
 
     A server with two addresses (RFC 5780), such as a rendezvous service with two --assist
-    addresses, tells most.
+    addresses, tells most. What could not be determined is said, and why. At most 20 requests a
+    protocol are made, 50 a second, so that no home router breaks.
     """
     if not servers:
         servers = (_defaultServer(rendezvous),)
@@ -87,10 +97,18 @@ def check(
 
     async def main(reactor: Any) -> None:
         output.step("asking " + ", ".join(host for host, _ in servers))
+        if isLifetimeWanted:
+            output.note("measuring", "measuring the lifetime of mappings: this takes minutes")
         addresses: list[TransportAddress] = [
             await resolve(reactor, host, port) for host, port in servers
         ]
-        report = await discover(reactor, addresses, transports=transports, timeout=timeout)
+        report = await discover(
+            reactor,
+            addresses,
+            transports=transports,
+            timeout=timeout,
+            lifetime=_LONGEST_LIFETIME if isLifetimeWanted else None,
+        )
         output.close()
         if isJSON:
             click.echo(jsonLine(reportAsJSON(report)), nl=False)
@@ -107,76 +125,3 @@ def _defaultServer(rendezvous: str | None) -> tuple[str, int]:
         return readRendezvous(rendezvous).host, _STUN_PORT
     except UsageError as error:
         raise click.UsageError(str(error)) from None
-
-
-# --- the report ---------------------------------------------------------------------------------
-
-
-def reportAsJSON(report: NATReport) -> dict[str, Any]:
-    """
-    For programs; L{None} is "could not be determined".
-    """
-    return {
-        "udp": _protocolAsJSON(report.udp),
-        "tcp": _protocolAsJSON(report.tcp),
-        "classic": report.classic,
-        "meaning": explain(report),
-    }
-
-
-def _protocolAsJSON(report: ProtocolReport) -> dict[str, Any]:
-    return {
-        "blocked": report.isBlocked,
-        "nat": report.isTranslated,
-        "local": report.local,
-        "mapped": report.mapped,
-        "mapping": report.mapping,
-        "filtering": report.filtering,
-        "hairpin": report.isHairpinning,
-        "ports": report.ports,
-        "lifetime": report.lifetime,
-        "problem": report.problem,
-    }
-
-
-_ROWS = {
-    "blocked": "blocked",
-    "nat": "NAT",
-    "local": "local endpoint",
-    "mapped": "mapped endpoint",
-    "mapping": "mapping",
-    "filtering": "filtering",
-    "hairpin": "hairpin",
-    "ports": "ports",
-    "lifetime": "lifetime",
-    "problem": "problem",
-}
-
-
-def reportAsText(report: NATReport, console: Console) -> str:
-    """
-    For people: a table of what is known, and what it means.
-
-    @param console: Knows how wide the terminal is.
-    """
-    udp, tcp = _protocolAsJSON(report.udp), _protocolAsJSON(report.tcp)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "UDP", "TCP"):
-        table.add_column(heading, overflow="fold")
-    for key, label in _ROWS.items():
-        if udp[key] is not None or tcp[key] is not None:
-            table.add_row(label, _cell(udp[key]), _cell(tcp[key]))
-    if report.classic is not None:
-        table.add_row("classic name", report.classic, "")
-    with console.capture() as capture:
-        console.print(table)
-        console.print(explain(report))
-    return capture.get()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(getattr(value, "value", value))

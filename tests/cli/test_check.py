@@ -11,10 +11,11 @@ from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import TransportAddress
-from holepunch.cli.check import reportAsJSON, reportAsText
+from holepunch.cli.checkreport import reportAsJSON, reportAsText
 from holepunch.cli.output import jsonLine
 from holepunch.nat.behaviour import Filtering, Mapping, PortAllocation
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
+from holepunch.nat.discoveryfindings import Undetermined
 
 REPORT = NATReport(
     udp=ProtocolReport(
@@ -26,9 +27,16 @@ REPORT = NATReport(
         isDestinationDependent=False,
         filtering=Filtering.ADDRESS_AND_PORT_DEPENDENT,
         isHairpinning=True,
-        ports=PortAllocation.RANDOM,
+        ports=PortAllocation.SEQUENTIAL,
+        portStep=2,
+        portConfidence=0.75,
+        lifetime=29.5,
     ),
-    tcp=ProtocolReport(isBlocked=True, problem="no server answered"),
+    tcp=ProtocolReport(
+        isBlocked=True,
+        undetermined=(Undetermined(what="mapping", why="nobody was there"),),
+        problem="no server answered",
+    ),
 )
 
 
@@ -52,8 +60,13 @@ class ReportTests(SynchronousTestCase):
                 "mapping": "endpoint-independent",
                 "filtering": "address-and-port-dependent",
                 "hairpin": True,
-                "ports": "random",
-                "lifetime": None,
+                "ports": "sequential",
+                "portStep": 2,
+                "portConfidence": 0.75,
+                "unsolicited": None,
+                "carrierGrade": None,
+                "lifetime": 29.5,
+                "undetermined": {},
                 "problem": None,
             },
         )
@@ -61,10 +74,16 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual((report["tcp"]["blocked"], report["tcp"]["nat"]), (True, None))
         self.assertEqual(report["classic"], "port-restricted cone")
         self.assertEqual(report["meaning"], explain(REPORT))
+        self.assertEqual(report["tcp"]["undetermined"], {"mapping": "nobody was there"})
+        first = report["forecast"][0]
+        self.assertEqual(
+            (first["peer"], first["udp"]["outlook"], first["tcpSequential"]["outlook"]),
+            ("none", "direct", "no"),
+        )
 
     def test_text(self) -> None:
         """
-        For people, a table of what is known, and a sentence.
+        For people: what is known, what is not and why, a sentence, and who can be reached.
         """
         text = reportAsText(REPORT, Console(file=io.StringIO(), width=100))
         rows = [" ".join(line.split()) for line in text.splitlines()]
@@ -74,8 +93,14 @@ class ReportTests(SynchronousTestCase):
             "NAT yes -",
             "mapped endpoint 192.0.2.1:6000 -",
             "filtering address-and-port-dependent -",
-            "classic name port-restricted cone",
+            "ports sequential, by 2 (75% sure) -",
+            "lifetime about 29.5 s -",
+            "classic name (port-restricted cone)",
+            "TCP: no server answered.",
+            "TCP: mapping could not be determined: nobody was there.",
+            "direct path to a peer behind UDP TCP TCP, sequential",
+            "a public address yes no: relay no: relay",
             explain(REPORT),
         ):
             self.assertIn(row, rows)
-        self.assertNotIn("lifetime", text)
+        self.assertNotIn("hairpin -", text)

@@ -1,0 +1,163 @@
+"""
+The report of C{holepunch check}, for programs and for people.
+
+Owns: the keys of the JSON object, and the words and rows of the tables.
+Knows nothing of: how anything is found out.
+Driven by: L{holepunch.cli.check}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from holepunch.nat.behaviour import PortAllocation
+from holepunch.nat.discovery import NATReport, ProtocolReport, explain
+from holepunch.nat.forecast import Forecast, Outlook, Prospect, forecast
+
+
+def reportAsJSON(report: NATReport) -> dict[str, Any]:
+    """
+    For programs; L{None} is "could not be determined".
+    """
+    return {
+        "udp": _protocolAsJSON(report.udp),
+        "tcp": _protocolAsJSON(report.tcp),
+        "classic": report.classic,
+        "meaning": explain(report),
+        "forecast": [_forecastAsJSON(each) for each in forecast(report)],
+    }
+
+
+def _protocolAsJSON(report: ProtocolReport) -> dict[str, Any]:
+    return {
+        "blocked": report.isBlocked,
+        "nat": report.isTranslated,
+        "local": report.local,
+        "mapped": report.mapped,
+        "mapping": report.mapping,
+        "filtering": report.filtering,
+        "hairpin": report.isHairpinning,
+        "ports": report.ports,
+        "portStep": report.portStep,
+        "portConfidence": report.portConfidence,
+        "unsolicited": report.unsolicited,
+        "carrierGrade": report.isBehindCarrier,
+        "lifetime": report.lifetime,
+        "undetermined": {each.what: each.why for each in report.undetermined},
+        "problem": report.problem,
+    }
+
+
+def _forecastAsJSON(each: Forecast) -> dict[str, Any]:
+    return {
+        "peer": each.kind,
+        "udp": _prospectAsJSON(each.udp),
+        "tcpSimultaneous": _prospectAsJSON(each.tcpSimultaneous),
+        "tcpSequential": _prospectAsJSON(each.tcpSequential),
+    }
+
+
+def _prospectAsJSON(prospect: Prospect) -> dict[str, Any]:
+    return {"outlook": prospect.outlook, "why": prospect.why}
+
+
+_ROWS = {
+    "blocked": "blocked",
+    "nat": "NAT",
+    "local": "local endpoint",
+    "mapped": "mapped endpoint",
+    "mapping": "mapping",
+    "filtering": "filtering",
+    "hairpin": "hairpin",
+    "ports": "ports",
+    "unsolicited": "to strangers",
+    "carrierGrade": "carrier's NAT",
+    "lifetime": "lifetime",
+}
+
+_OUTLOOKS = {
+    Outlook.DIRECT: "yes",
+    Outlook.GUESS: "by guessing",
+    Outlook.NO: "no: relay",
+    Outlook.UNKNOWN: "?",
+}
+
+
+def reportAsText(report: NATReport, console: Console) -> str:
+    """
+    For people: what is known, what is not and why, what it means, and who can be reached.
+
+    @param console: Knows how wide the terminal is.
+    """
+    with console.capture() as capture:
+        console.print(_findings(report))
+        for line in _missing(report):
+            console.print(line, markup=False, soft_wrap=True)
+        console.print()
+        console.print(explain(report), markup=False, soft_wrap=True)
+        console.print()
+        console.print(_forecasts(forecast(report)))
+    return capture.get()
+
+
+def _findings(report: NATReport) -> Table:
+    table = _table("", "UDP", "TCP")
+    udp, tcp = _cells(report.udp), _cells(report.tcp)
+    for key, label in _ROWS.items():
+        if udp[key] != "-" or tcp[key] != "-":
+            table.add_row(label, udp[key], tcp[key])
+    if report.classic is not None:
+        table.add_row("classic name", f"({report.classic})", "")
+    return table
+
+
+def _missing(report: NATReport) -> list[str]:
+    """
+    What could not be determined, and what is wrong with the servers.
+    """
+    lines: list[str] = []
+    for name, protocol in (("UDP", report.udp), ("TCP", report.tcp)):
+        if protocol.problem is not None:
+            lines.append(f"{name}: {protocol.problem}.")
+        lines += [
+            f"{name}: {each.what} could not be determined: {each.why}."
+            for each in protocol.undetermined
+        ]
+    return lines
+
+
+def _forecasts(forecasts: tuple[Forecast, ...]) -> Table:
+    table = _table("direct path to a peer behind", "UDP", "TCP", "TCP, sequential")
+    for each in forecasts:
+        prospects = (each.udp, each.tcpSimultaneous, each.tcpSequential)
+        table.add_row(each.words, *(_OUTLOOKS[prospect.outlook] for prospect in prospects))
+    return table
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _cells(report: ProtocolReport) -> dict[str, str]:
+    cells = {key: _cell(value) for key, value in _protocolAsJSON(report).items()}
+    if report.ports is PortAllocation.SEQUENTIAL:
+        cells["ports"] = f"sequential, by {report.portStep}"
+    if report.portConfidence is not None:
+        cells["ports"] += f" ({report.portConfidence:.0%} sure)"
+    if report.lifetime is not None:
+        cells["lifetime"] = f"about {report.lifetime:g} s"
+    return cells
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(getattr(value, "value", value))
