@@ -259,6 +259,12 @@ class BadTrace(HolepunchError):
     """
 
 
+class CannotWrite(HolepunchError):
+    """
+    The file cannot be written.
+    """
+
+
 class DemoFailed(HolepunchError):
     """
     The demonstration did not come to its end.

@@ -36,6 +36,7 @@ _HEIGHT = 560.0
 _GAP = 17.0
 _CHARACTER = 6.1
 _WIDE_CHARACTER = 8.2
+_HOLE = "hole in a NAT"
 _TICKS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # Light, dark. The light colours are also those of a viewer that knows no dark mode.
@@ -116,7 +117,8 @@ class _Drawing:
         self._time = TimeScale(diagram, self._head + _BOX + 26, _HEIGHT, _GAP)
         self._foot = self._time.end + 16
         self._bottom = self._foot + (_BAR if diagram.conclusion else 0)
-        self._height = self._bottom + _LEGEND
+        self._legendRows = self._arrangeLegend()
+        self._height = self._bottom + _LEGEND + _LINE * (len(self._legendRows) - 1)
 
     def draw(self) -> str:
         """
@@ -130,7 +132,7 @@ class _Drawing:
         self._notes()
         self._conclusion()
         self._legend()
-        self._text(_Point(24, self._bottom + 60), self._diagram.footnote, "faint small")
+        self._text(_Point(24, self._height - 18), self._diagram.footnote, "faint small")
         width, height = _number(self._width), _number(self._height)
         title = escape(f"{self._diagram.title}. {self._diagram.subtitle}")
         return "\n".join(
@@ -187,15 +189,13 @@ class _Drawing:
         shown = time.duration - sum(end - start for start, end in time.silences)
         interval = next((each for each in _TICKS if shown / each <= 12), _TICKS[-1])
         lastY = -math.inf
-        for index in range(int(time.duration / interval + 0.001) + 1):
-            seconds = index * interval
+        for seconds in time.ticks(interval):
             y = time.at(seconds)
-            isSilent = any(start < seconds < end for start, end in time.silences)
-            if isSilent or y - lastY < 13:
+            if y - lastY < 13:
                 continue
             lastY = y
             self._line(_Point(64, y), _Point(right, y), "grid-s", 1)
-            self._text(_Point(58, y + 4), f"{seconds * 1000:g} ms", "faint small", "end")
+            self._text(_Point(58, y + 4), f"{seconds * 1000:.10g} ms", "faint small", "end")
         for start, end in time.silences:
             top, bottom = _Point(50, time.at(start) + 12), _Point(50, time.at(end) - 12)
             self._line(top, bottom, "line-s", 2, "2 6")
@@ -295,14 +295,43 @@ class _Drawing:
         middle = _Point(left + width / 2, top + 21)
         self._text(middle, self._diagram.conclusion, "name ink", "middle")
 
+    def _arrangeLegend(self) -> list[list[MessageKind | None]]:
+        """
+        The entries of each row; C{None} is the one for holes.
+        """
+        entries: list[MessageKind | None] = list(self._diagram.kinds)
+        entries += [None] if self._diagram.holes else []
+        rows: list[list[MessageKind | None]] = [[]]
+        x = 24.0
+        for entry in entries:
+            width = self._legendWidth(entry)
+            if rows[-1] and x + width > self._width:
+                rows.append([])
+                x = 24.0
+            rows[-1].append(entry)
+            x += width
+        return rows
+
+    def _legendWidth(self, entry: MessageKind | None) -> float:
+        words = _HOLE if entry is None else entry.value
+        return len(words) * _CHARACTER + 52
+
     def _legend(self) -> None:
-        x, y = 24.0, self._bottom + 36
-        for kind in self._diagram.kinds:
-            style = kind.name.lower()
-            self._line(_Point(x, y - 4), _Point(x + 22, y - 4), f"{style}-s", 2.2)
-            self._tip(_Point(x + 26, y - 4), 0, style)
-            self._text(_Point(x + 32, y), kind.value, "faint small")
-            x += len(kind.value) * _CHARACTER + 52
-        if self._diagram.holes:
+        y = self._bottom + 36
+        for row in self._legendRows:
+            x = 24.0
+            for entry in row:
+                self._legendEntry(_Point(x, y), entry)
+                x += self._legendWidth(entry)
+            y += _LINE
+
+    def _legendEntry(self, at: _Point, entry: MessageKind | None) -> None:
+        x, y = at.x, at.y
+        if entry is None:
             self._rectangle(x, y - 11, 2 * _WALL, 14, "hole stream-s")
-            self._text(_Point(x + 20, y), "hole in a NAT", "faint small")
+            self._text(_Point(x + 20, y), _HOLE, "faint small")
+            return
+        style = entry.name.lower()
+        self._line(_Point(x, y - 4), _Point(x + 22, y - 4), f"{style}-s", 2.2)
+        self._tip(_Point(x + 26, y - 4), 0, style)
+        self._text(_Point(x + 32, y), entry.value, "faint small")

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
+from collections.abc import Iterator
 
 import attrs
 
@@ -94,6 +96,19 @@ class TimeScale:
             self._times.append(moment.at)
             self._places.append(place)
         self.end = self._places[-1]
+
+    def ticks(self, interval: float) -> Iterator[float]:
+        """
+        The multiples of C{interval}, but for those within a silence: it may be as long as days.
+        """
+        starts = [0.0, *(end for _, end in self.silences)]
+        ends = [*(start for start, _ in self.silences), self.duration]
+        last = -1
+        for start, end in zip(starts, ends, strict=True):
+            first = max(last + 1, math.ceil(start / interval - 0.001))
+            for index in range(first, int(end / interval + 0.001) + 1):
+                last = index
+                yield index * interval
 
     def at(self, seconds: float) -> float:
         """

@@ -48,6 +48,11 @@ COMMANDS = {
         "ping",
         "Measure round trips to a peer, and tell which path they take.",
     ),
+    "explain": _Home(
+        "holepunch.cli.explain",
+        "explain",
+        "Tell why a session went as it did, from its traces.",
+    ),
     "demo": _Home(
         "holepunch.cli.demo",
         "demo",

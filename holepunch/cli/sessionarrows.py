@@ -192,7 +192,9 @@ class Arrows:
             other = self.other(side)
             sender = self._nats[other] or other.name
             at = connect.failedAt
-            self.add(at - self.flight, at, sender, side.name, "RST", MessageKind.PUNCH)
+            # It came sooner than the other side could answer, where a device nearby sent it.
+            flight = min(self.flight, (at - connect.startedAt) / 2)
+            self.add(at - flight, at, sender, side.name, "RST", MessageKind.PUNCH)
 
     # --- checks ---------------------------------------------------------------------------------
 

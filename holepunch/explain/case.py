@@ -164,8 +164,12 @@ def _vain(asking: Trace, asked: Trace) -> Case | None:
     """
     A request that led to no session.
     """
-    requests = [each for each in asking.events if isinstance(each, Requested)]
-    if requests and _isFor(requests[-1], asked):
+    events = [
+        each
+        for each in asking.events
+        if isinstance(each, Requested) or (isinstance(each, Introduced) and each.isRequester)
+    ]
+    if events and isinstance(events[-1], Requested) and _isFor(events[-1], asked):
         return Case(asking=Side(asking, None), asked=Side(asked, None))
     return None
 

@@ -19,7 +19,6 @@ from holepunch.explain.paths import PUNCHING
 from holepunch.explain.record import Trace
 from holepunch.explain.requests import BEFORE_PUNCHING
 from holepunch.explain.success import connected
-from holepunch.explain.wording import capitalized
 
 _RULES: tuple[Rule, ...] = (connected, *BEFORE_PUNCHING, *PUNCHING)
 
@@ -99,7 +98,7 @@ def _limits(case: Case, traces: Sequence[Trace]) -> tuple[str, ...]:
         if trace.ended is None
     ]
     if len(traces) == 1 and side.session is not None:
-        other = capitalized(case.nameOfOther(side))
+        other = case.nameOfOther(side)
         limits.append(
             f"Only {side.name}'s trace was given: what arrived at {other}, and what its NAT does"
             " beyond that, is not known."

@@ -1,0 +1,1 @@
+`holepunch explain FILE…` reads what `--trace` wrote for one side of a session, or both, and tells what happened and why: one of a documented list of causes, its evidence and remedy, and a sequence diagram in the terminal, as SVG or as a self-contained HTML report.
