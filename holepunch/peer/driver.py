@@ -351,7 +351,8 @@ class SessionDriver:
         assert punching is not None
         stream = SecureStream(
             self._clock,
-            self._newTLS(self._config.isControlling),
+            # The repair of a role conflict may have changed what the service said.
+            self._newTLS(self._session.isControlling),
             PunchedAddress.of(Transport.TCP, punching.local, self._localID),
             PunchedAddress.of(Transport.TCP, punching.remote, self._remoteID),
             lambda stream, failure: self._secured(connection, failure),

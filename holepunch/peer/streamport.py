@@ -62,7 +62,7 @@ class _ListenFactory(Factory):
     def __init__(self, port: StreamPort) -> None:
         self._port = port
 
-    def buildProtocol(self, addr: IAddress | None) -> PunchingConnection | None:
+    def buildProtocol(self, addr: IAddress | None) -> PunchingConnection:
         return self._port.newUnidentified()
 
 
@@ -132,7 +132,8 @@ class StreamPort:
     def __init__(self, reactor: PeerReactor, demultiplexer: Demultiplexer) -> None:
         self._reactor = reactor
         self.demultiplexer = demultiplexer
-        self._unidentified: set[_Unidentified] = set()
+        # Oldest first.
+        self._unidentified: dict[_Unidentified, None] = {}
 
     def listen(self, family: Family) -> None:
         """
@@ -188,21 +189,23 @@ class StreamPort:
             bindAddress=self.bindAddress(local.host),
         )
 
-    def newUnidentified(self) -> PunchingConnection | None:
+    def newUnidentified(self) -> PunchingConnection:
         """
-        A protocol for a connection that comes in, unless too many wait already.
+        A protocol for a connection that comes in.
+
+        Where too many wait, the oldest has to go: a peer says who it is at once.
         """
         if len(self._unidentified) >= _UNIDENTIFIED_LIMIT:
-            return None
+            next(iter(self._unidentified)).expire()
         unidentified = _Unidentified(self)
         unidentified.timeout = self._reactor.callLater(_UNIDENTIFIED_TIMEOUT, unidentified.expire)
-        self._unidentified.add(unidentified)
+        self._unidentified[unidentified] = None
         return PunchingConnection(unidentified)
 
     def forget(self, unidentified: _Unidentified) -> None:
         """
         It is known now, or gone.
         """
-        self._unidentified.discard(unidentified)
+        self._unidentified.pop(unidentified, None)
         if unidentified.timeout is not None and unidentified.timeout.active():
             unidentified.timeout.cancel()

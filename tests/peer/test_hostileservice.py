@@ -27,6 +27,7 @@ from holepunch.rendezvous.commands import (
 )
 from holepunch.rendezvous.introduction import EndReason, Introduction, Ticket
 from holepunch.rendezvous.server import MainConnection
+from holepunch.rendezvous.switchboard import Introduce, OfferSession
 from tests.peer.network import EchoFactory, Network, RecorderFactory
 from tests.peer.test_scenarios import ScenarioTestCase
 
@@ -61,6 +62,7 @@ class Puppet(MainConnection):
     @cvar registeredLines: Those of peers, by name.
     @cvar introduction: What a request for a session is answered with, if anything.
     @cvar transports: Or which ones a real session is made of instead.
+    @cvar role: What both sides of a session are told, if anything.
     @cvar isDeaf: Is the end of a session never acknowledged?
     """
 
@@ -68,6 +70,7 @@ class Puppet(MainConnection):
     introduction: Introduction | None = None
     transports: tuple[Transport, ...] | None = None
     isDeaf = False
+    role: bool | None = None
 
     def requestReceived(self) -> None:
         """
@@ -88,6 +91,12 @@ class Puppet(MainConnection):
     @EndSession.responder
     def end(self, **fields: Any) -> Any:
         return Deferred() if self.isDeaf else self._endReceived(**fields)
+
+    def deliver(self, effect: Any) -> None:
+        if self.role is not None and isinstance(effect, (Introduce, OfferSession)):
+            changed = attrs.evolve(effect.introduction, isControlling=self.role)
+            effect = attrs.evolve(effect, introduction=changed)
+        super().deliver(effect)
 
     def offer(self, introduction: Introduction) -> Deferred[Any]:
         fields = attrs.asdict(introduction, recurse=False)
@@ -191,6 +200,18 @@ class IntroductionTests(HostileServiceTestCase):
         self.start()
         self.assertTrue(self.offer(isControlling=True, isRequester=True)["isAccepted"])
         self.assertIsInstance(self.connect(isControlling=False), HolepunchError)
+
+    def test_sameRoles(self) -> None:
+        """
+        Two peers that are told the same role sort it out, down to who begins TLS.
+        """
+        for role in (True, False):
+            self.start()
+            self.lines.transports, self.lines.role = (Transport.TCP,), role
+            protocol = self.connect()
+            protocol.transport.write(b"hello")
+            self.network.waitFor(protocol.whenReceived(5))
+            self.doCleanups()
 
     def test_absurdTicket(self) -> None:
         """

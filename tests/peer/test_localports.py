@@ -189,6 +189,26 @@ class LocalPortsTests(SynchronousTestCase):
         closed = [recorder for recorder in factory.built if recorder.lost.called]
         self.assertEqual(len(closed), 6)
 
+    def test_peerAmongStrangers(self) -> None:
+        """
+        However many strangers hold a connection, the peer is let in: the oldest one has to go.
+        """
+        ports = self.open()
+        factory = RecorderFactory()
+
+        class Connecting(ClientFactory):
+            buildProtocol = staticmethod(factory.buildProtocol)
+
+        base = ports.bases(Transport.TCP)[0]
+        for _ in range(70):
+            self.there.connectTCP(base.host, base.port, Connecting())
+            self.internet.advance(0.05)
+        peer: Any = factory.built[-1]
+        peer.transport.write(frameRfc4571(self.check()))
+        self.internet.advance(0.1)
+        self.assertEqual(len(self.session.accepted), 1)
+        self.assertTrue(all(recorder.lost.called for recorder in factory.built[:6]))
+
     def test_datagrams(self) -> None:
         """
         A datagram goes where its remote endpoint, or else its check, says; all else is dropped.
