@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -20,7 +21,7 @@ from holepunch._version import __version__
 
 
 @attrs.frozen
-class _Home:
+class Home:
     """
     Where a command is.
 
@@ -33,31 +34,32 @@ class _Home:
 
 
 COMMANDS = {
-    "id": _Home("holepunch.cli.identity", "identity", "Print this peer's ID."),
-    "check": _Home("holepunch.cli.check", "check", "Find out which NAT this machine is behind."),
-    "listen": _Home(
+    "id": Home("holepunch.cli.identity", "identity", "Print this peer's ID."),
+    "check": Home("holepunch.cli.check", "check", "Find out which NAT this machine is behind."),
+    "listen": Home(
         "holepunch.cli.listen",
         "listen",
         "Wait for one connection and join it to standard input and output.",
     ),
-    "connect": _Home(
+    "connect": Home(
         "holepunch.cli.connect", "connect", "Connect standard input and output to a peer."
     ),
-    "ping": _Home(
+    "ping": Home(
         "holepunch.cli.ping",
         "ping",
         "Measure round trips to a peer, and tell which path they take.",
     ),
-    "explain": _Home(
+    "explain": Home(
         "holepunch.cli.explain",
         "explain",
         "Tell why a session went as it did, from its traces.",
     ),
-    "demo": _Home(
+    "demo": Home(
         "holepunch.cli.demo",
         "demo",
         "Show it all on this machine: a rendezvous service, and two peers behind NATs.",
     ),
+    "lab": Home("holepunch.cli.lab", "lab", "Build networks of NATs on this machine."),
 }
 """
 Every command, in the order of the list that C{--help} shows.
@@ -80,11 +82,18 @@ class LazyGroup(click.Group):
     A group whose commands are imported when they are called.
     """
 
+    @property
+    def homes(self) -> Mapping[str, Home]:
+        """
+        Where they are.
+        """
+        return COMMANDS
+
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.homes)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        home = COMMANDS.get(name)
+        home = self.homes.get(name)
         if home is None:
             return None
         command: click.Command = getattr(importlib.import_module(home.module), home.attribute)
@@ -92,7 +101,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, home.help) for name, home in COMMANDS.items()])
+            formatter.write_dl([(name, home.help) for name, home in self.homes.items()])
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         context.obj = "--json" in args
