@@ -42,6 +42,7 @@ class Session:
     @ivar path: Fires with the stream or the datagram path, or fails with why there is none.
     @ivar connected: What there is to tell about the path; C{None} before there is one.
     @ivar outcome: The path.
+    @ivar isForPings: Did another peer open it, and does the program know nothing of it?
     """
 
     outcome: Outcome
@@ -72,6 +73,7 @@ class Session:
         self.introduction = introduction
         self.ports = ports
         self.connected: Connected | None = None
+        self.isForPings = False
         self._main = main
         self._startedAt = startedAt
         self._observe = observe

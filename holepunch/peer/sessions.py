@@ -17,7 +17,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from holepunch.address import Transport
-from holepunch.errors import HolepunchError, RendezvousError, SessionTimedOut, WrongPeer
+from holepunch.errors import (
+    HolepunchError,
+    RendezvousError,
+    SessionRefused,
+    SessionTimedOut,
+    WrongPeer,
+)
 from holepunch.identity import Identity, PeerID
 from holepunch.interfaces import IHostAddresses, IRendezvousEvents
 from holepunch.peer.config import PeerConfig, SessionOptions
@@ -28,6 +34,7 @@ from holepunch.peer.events import Introduced, PeerEvent, Requested
 from holepunch.peer.gathering import hostCandidates
 from holepunch.peer.hosts import hostsOf
 from holepunch.peer.localports import LocalPorts
+from holepunch.peer.ping import PING
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
 from holepunch.peer.request import SessionRequest
@@ -37,6 +44,7 @@ from holepunch.punch import Candidate
 from holepunch.rendezvous.introduction import Answer, EndReason, Introduction, SessionEnd
 
 _ANSWER_TIMEOUT = 30.0
+_PING_PATHS = 64
 
 StreamAcceptor = Callable[[SecureStream], None]
 _Outcome = TypeVar("_Outcome", SecureStream, DatagramPath)
@@ -213,11 +221,21 @@ class Sessions:
             startedAt=self._reactor.seconds(),
             timeout=_ANSWER_TIMEOUT,
         )
-        session.path.addCallbacks(self._accepted, self._notAccepted)
+        session.path.addCallbacks(self._accepted, self._notAccepted, callbackArgs=(session,))
         session.start()
         return Answer(True)
 
-    def _accepted(self, outcome: Outcome) -> None:
+    def _accepted(self, outcome: Outcome, session: Session) -> None:
+        if (
+            self.datagramAcceptor is None
+            if isinstance(outcome, DatagramPath)
+            else outcome.application == PING
+        ):
+            # The program knows nothing of it, so it cannot count these itself.
+            session.isForPings = True
+            if sum(each.isForPings for each in self._sessions.values()) > _PING_PATHS:
+                session.end(SessionRefused("too many paths are open for pings alone"))
+                return
         if isinstance(outcome, DatagramPath):
             if self.datagramAcceptor is not None:
                 self._give(outcome, self.datagramAcceptor, outcome.close)

@@ -12,8 +12,11 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
+from holepunch.address import Transport
+from holepunch.peer import SessionOptions
 from holepunch.peer.ping import PingAnswerer
 from tests.peer.network import Recorder
+from tests.peer.test_faults import FaultTestCase
 from tests.peer.test_securestream import HalfCloseable, StreamTestCase
 
 ENOUGH = 4_000_000
@@ -151,3 +154,26 @@ class HostilePeerTests(StreamTestCase):
         recorder = Recorder()
         self.server.stream.attach(recorder)
         self.assertIsInstance(self.internet.waitFor(recorder.lost), ConnectionAborted)
+
+
+class PingPathTests(FaultTestCase):
+    """
+    Paths that were opened for pings, and of which the program knows nothing.
+    """
+
+    def test_limit(self) -> None:
+        """
+        At most 64 of them stay open, whoever opens them; the program's own paths do not count.
+        """
+        network = self.start()
+        paths: list[Any] = []
+        for number in range(68):
+            transport = Transport.UDP if number % 2 else Transport.TCP
+            options = SessionOptions(transports=frozenset({transport}))
+            paths.append(network.waitFor(self.alice.openPingPath("bob", options)))
+        lost: list[object] = []
+        for path in paths:
+            path.whenLost().addErrback(lost.append)
+        network.internet.advance(40.0)
+        self.assertEqual(len(lost), 4)
+        network.waitFor(self.connect())
