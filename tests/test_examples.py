@@ -146,6 +146,31 @@ class RunExamples(ProgramTestCase):
         self.assertEqual(await program.exits(), 1)
         self.assertIn("no STUN server answered", program.said)
 
+    async def test_aioicePair(self) -> None:
+        """
+        Two sides with aioice meet over loopback, and tell what they heard and how long it took.
+        """
+        meeting = self.start("-m", "holepunch.lab.matrixmeeting", "127.0.0.1", "0")
+        signal = (await meeting.says("ready: ")).split()[-1]
+        stun = str(self.service.assistAddresses[0])
+        sides = [
+            self.run_("aioice_pair.py", role, "a session", signal, stun)
+            for role in ("alice", "bob")
+        ]
+        for side, other in zip(sides, ("bob", "alice"), strict=True):
+            self.assertEqual(await side.exits(), 0, side.said)
+            self.assertIn(f'"heard": "{other}"', side.said)
+            self.assertIn('"seconds": ', side.said)
+
+    async def test_aioicePairAlone(self) -> None:
+        """
+        One side without the other says that there is no path, and ends with status 1.
+        """
+        stun = str(self.service.assistAddresses[0])
+        side = self.run_("aioice_pair.py", "alice", "a session", "127.0.0.1:1", stun)
+        self.assertEqual(await side.exits(), 1)
+        self.assertIn("no path: ", side.said)
+
 
 class AllExamples(SynchronousTestCase):
     """
@@ -153,6 +178,7 @@ class AllExamples(SynchronousTestCase):
     """
 
     TESTS = {
+        "aioice_pair.py": RunExamples.test_aioicePair,
         "chat.py": RunExamples.test_chat,
         "echo_peer.py": RunExamples.test_echoPeer,
         "nat_check.py": RunExamples.test_natCheck,

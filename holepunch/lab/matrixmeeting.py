@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-READY = b"ready\n"
+READY = b"ready: "
 _LONGEST = 65536
 
 
@@ -90,8 +90,9 @@ async def main(reactor: Any, host: str, port: str) -> None:
     """
     Listen, say so, and go on for ever.
     """
-    await TCP4ServerEndpoint(reactor, int(port), interface=host).listen(MeetingFactory())
-    sys.stdout.write(READY.decode())
+    endpoint = TCP4ServerEndpoint(reactor, int(port), interface=host)
+    address = (await endpoint.listen(MeetingFactory())).getHost()
+    sys.stdout.write(f"{READY.decode()}{address.host}:{address.port}\n")
     sys.stdout.flush()
     await Deferred()
 
