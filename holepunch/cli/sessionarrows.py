@@ -193,7 +193,8 @@ class Arrows:
             sender = self._nats[other] or other.name
             at = connect.failedAt
             # It came sooner than the other side could answer, where a device nearby sent it.
-            flight = min(self.flight, (at - connect.startedAt) / 2)
+            duration = at - connect.startedAt
+            flight = self.flight if self.flight <= duration else duration / 2
             self.add(at - flight, at, sender, side.name, "RST", MessageKind.PUNCH)
 
     # --- checks ---------------------------------------------------------------------------------
