@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import NoLocalPort, TransactionTimedOut
-from holepunch.nat import NAMED_BEHAVIOURS, Mapping, PortAllocation
-from holepunch.nat.discovery import NATReport
+from holepunch.nat import NAMED_BEHAVIOURS, Filtering, Mapping, PortAllocation, Protocol
+from holepunch.nat.discovery import NATReport, explain
 from holepunch.peer.discovery import discover, sourceHost
 from holepunch.stun import Attribute, AttributeType, Message, decode
 from tests.peer.network import Network
@@ -28,6 +28,18 @@ class OldServer(DatagramProtocol):
         mapped = Attribute(AttributeType.MAPPED_ADDRESS, TransportAddress(*addr[:2]))
         answer = Message.success(decode(datagram), [mapped])
         self.transport.write(answer.encode(fingerprint=False), addr)  # type: ignore[union-attr]
+
+
+class Deflector(DatagramProtocol):
+    """
+    A STUN server that lets another one answer.
+    """
+
+    def __init__(self, other: DatagramProtocol) -> None:
+        self._other = other
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self._other.datagramReceived(datagram, addr)
 
 
 class DiscoverTests(SynchronousTestCase):
@@ -76,8 +88,68 @@ class DiscoverTests(SynchronousTestCase):
             self.assertEqual(
                 [name, report.tcp.mapping, report.tcp.ports], [name, mapping, behaviour.ports]
             )
-            if report.udp.isDestinationDependent is False:
-                self.assertEqual([name, report.udp.isHairpinning], [name, behaviour.hairpin])
+            if mapping is Mapping.ENDPOINT_INDEPENDENT:
+                for protocol in (report.udp, report.tcp):
+                    self.assertEqual([name, protocol.isHairpinning], [name, behaviour.hairpin])
+            if report.tcp.isHairpinning:
+                # Then this machine is its own stranger.
+                self.assertEqual([name, report.tcp.filtering], [name, behaviour.filtering])
+                if behaviour.filtering is not Filtering.ENDPOINT_INDEPENDENT:
+                    self.assertEqual([name, report.tcp.unsolicited], [name, behaviour.unsolicited])
+
+    def test_lifetime(self) -> None:
+        """
+        The lifetime of a UDP mapping is measured on request.
+        """
+        for name, expected in (("port-restricted-impatient", 20.0), ("carrier-grade", 120.0)):
+            network = self.network(name)
+            asking = self.start(self.servers[:1], lifetime=600.0)
+            report = network.waitFor(asking, limit=2400.0)
+            assert report.udp.lifetime is not None
+            self.assertLess(abs(report.udp.lifetime - expected), 1.0 + 0.05 * expected)
+            network.internet.advance(1.0)
+            self.assertNothingLeft()
+
+    def test_blocked(self) -> None:
+        """
+        Where one transport is blocked, the report tells so, and tells all about the other.
+        """
+        for blocked in (Protocol.UDP, Protocol.TCP):
+            network = self.network("port-restricted")
+            network.internet.fabric.nat("nat-alice").block(blocked)
+            report = network.waitFor(self.start(self.servers[:1]))
+            protocols = {Protocol.UDP: report.udp, Protocol.TCP: report.tcp}
+            closed = protocols.pop(blocked)
+            (free,) = protocols.values()
+            self.assertEqual((closed.isBlocked, closed.mapping), (True, None))
+            self.assertEqual((free.isBlocked, free.isHairpinning), (False, True))
+            self.assertIn("is blocked here", explain(report))
+
+    def test_carrier(self) -> None:
+        """
+        An address of a carrier's NAT is recognised.
+        """
+        network = Network("none/none/carrier-grade")
+        self.addCleanup(network.stop)
+        self.alice = network.internet.host("alice")
+        servers = [TransportAddress(network.internet.host("rendezvous").addresses[0], 3478)]
+        report = network.waitFor(self.start(servers))
+        self.assertTrue(report.udp.isBehindCarrier)
+        self.assertTrue(report.tcp.isBehindCarrier)
+
+    def test_wrongSource(self) -> None:
+        """
+        A server that answers from another address than was asked leads to no conclusion.
+        """
+        network = self.network("full-cone")
+        network.waitFor(network.service.stopService())
+        server = network.internet.host("rendezvous")
+        elsewhere = OldServer()
+        server.reactor.listenUDP(3478, elsewhere, interface=server.addresses[1])
+        server.reactor.listenUDP(3478, Deflector(elsewhere), interface=server.addresses[0])
+        report = network.waitFor(self.start(self.servers[:1]))
+        self.assertEqual((report.udp.isBlocked, report.udp.mapping), (False, None))
+        self.assertIn("answers from another address", str(report.udp.problem))
 
     def test_twoPlainServers(self) -> None:
         """
