@@ -119,4 +119,7 @@ class PunchingConnection(TwistedProtocol):
         """
         Close after what was written has left.
         """
-        self._tcp.loseConnection()
+        if self._stream is not None:
+            self._stream.abandon()
+        else:
+            self._tcp.loseConnection()

@@ -353,6 +353,17 @@ class SecureStream(Protocol):
         self._reason = self._reason or Failure(ConnectionAborted())
         self._lower.abortConnection()
 
+    def abandon(self) -> None:
+        """
+        Close the TCP connection once what was written has left, or when that takes too long.
+        """
+        self._lower.loseConnection()
+        if self._stage is _Stage.LOST:
+            return
+        if self._lingerCall is not None and self._lingerCall.active():
+            self._lingerCall.cancel()
+        self._lingerCall = self._clock.callLater(_LINGER, self._lower.abortConnection)
+
     def getPeer(self) -> Any:
         """
         The peer's endpoint as seen from here, with its peer ID.

@@ -237,3 +237,31 @@ class RegistrationTests(FaultTestCase):
             connecting = peer.connectEndpoint("bob").connect(RecorderFactory())
             network.internet.advance(5.0)
             connecting.addErrback(lambda failure: failure.trap(NoLocalPort))
+
+
+class StoppingTests(FaultTestCase):
+    """
+    Stopping in the middle of a stream.
+    """
+
+    def test_stuckStream(self) -> None:
+        """
+        A peer that stops does not wait for ever for another one that reads nothing.
+        """
+        network = self.start()
+        carol = network.peer("bob", "carol")
+
+        class Deaf(Protocol):
+            def connectionMade(self) -> None:
+                self.transport.pauseProducing()  # type: ignore[union-attr]
+
+        network.listen(carol, Factory.forProtocol(Deaf))
+        protocol: Any = network.waitFor(self.connect("carol"))
+        for _ in range(100):
+            protocol.transport.write(bytes(100_000))
+            network.internet.advance(0.01)
+        network.waitFor(self.alice.stopService())
+        network.internet.advance(10.0)
+        reactor = network.internet.host("alice").reactor
+        self.assertEqual((reactor.getReaders(), reactor.getWriters()), ([], []))
+        self.assertEqual(reactor.getDelayedCalls(), [])
