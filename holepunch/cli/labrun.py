@@ -121,6 +121,7 @@ class Performance:
     hasStats: bool = False
     limit: float | None = None
     status: int = 0
+    _isOver: bool = attrs.field(default=False, init=False)
 
     async def play(self, reactor: Any) -> None:
         """
@@ -199,9 +200,16 @@ class Performance:
             # One that failed ends both; its status is known.
             if isinstance(error, LabError) or not self.status:
                 raise
+        finally:
+            # What still runs is killed now, which is no failure of its own.
+            self._isOver = True
 
     def _checked(self, status: int) -> int:
-        if status and not self.status:
+        """
+        Note the first failure.
+        """
+        if status and not self._isOver:
+            self._isOver = True
             self.status = status
             raise _ProgramFailed
         return status
