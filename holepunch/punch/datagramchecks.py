@@ -56,7 +56,6 @@ class DatagramChecks:
     """
     All checks over UDP of one session.
 
-    @ivar chosen: Controlled: the pair that the other side nominated.
     @ivar confirmed: Controlling: the pair whose nominating check was answered.
     @ivar unconfirmed: Controlling: the pair whose nominating check is under way.
     @ivar isNominationFailed: Controlling: the last nominating check was never answered.
@@ -70,7 +69,6 @@ class DatagramChecks:
         checkList: CheckList,
         journal: Journal,
     ) -> None:
-        self.chosen: CandidatePair | None = None
         self.confirmed: CandidatePair | None = None
         self.unconfirmed: CandidatePair | None = None
         self.isNominationFailed = False
@@ -84,7 +82,18 @@ class DatagramChecks:
         self._sent = SentChecks()
         self._triggered: deque[CandidatePair] = deque()
         self._early: list[_EarlyCheck] = []
+        self._nominated: list[CandidatePair] = []
         self._isSearching = True
+
+    @property
+    def chosen(self) -> CandidatePair | None:
+        """
+        Controlled: the best pair that the other side nominated, a valid one if there is one: a
+        nominating check may have been overheard, and sent again from elsewhere.
+        """
+        return max(
+            self._nominated, key=lambda pair: (pair.hasSucceeded, pair.priority), default=None
+        )
 
     # --- inputs -----------------------------------------------------------------------------
 
@@ -257,8 +266,8 @@ class DatagramChecks:
         pair.isRemoteProven = True
         if check.isNominating and not self._role.isControlling:
             pair.isNominated = True
-            if self.chosen is None or pair.priority > self.chosen.priority:
-                self.chosen = pair
+            if pair not in self._nominated:
+                self._nominated.append(pair)
         elif not self._isSearching:
             return
         if not pair.hasSucceeded:

@@ -13,6 +13,7 @@ from holepunch.punch import (
     CandidateType,
     CloseConnection,
     Credentials,
+    Effect,
     PunchSession,
     SendDatagram,
     SendStream,
@@ -21,7 +22,7 @@ from holepunch.punch import (
 from holepunch.punch.checks import Authenticator
 from holepunch.punch.priority import gatheredCandidate
 from holepunch.punch.role import Role
-from holepunch.stun import frameRfc4571
+from holepunch.stun import decode, frameRfc4571
 from tests.punch.wire import address
 
 OURS, THEIRS = Credentials("ours", "a" * 22), Credentials("theirs", "b" * 22)
@@ -99,3 +100,24 @@ class HostileSideTests(SynchronousTestCase):
             self.session.handleTimeout(now)
             sent += sum(isinstance(each, SendDatagram) for each in self.session.takeEffects())
         self.assertLessEqual(sent, 5)
+
+    def test_replayedNomination(self) -> None:
+        """
+        A nominating check that somebody overheard and sent first, from elsewhere, does not keep
+        the nominated pair from being used.
+        """
+        peer, stranger = address("203.0.113.1:7"), address("203.0.113.2:7")
+        base = BASES[Transport.UDP]
+        check = self.puppet.build(self.own[Transport.UDP], True).data
+        effects: list[Effect] = []
+        for source in (stranger, peer):
+            self.session.receiveDatagram(base, source, check, 0.1)
+            effects += self.session.takeEffects()
+        for effect in effects:
+            if isinstance(effect, SendDatagram) and effect.remote == peer and not effect.isAnswer:
+                received = self.puppet.readRequest(decode(effect.data))
+                assert received is not None
+                answer = self.puppet.buildSuccess(received, base)
+                self.session.receiveDatagram(base, peer, answer, 0.2)
+        assert self.session.selectedPath is not None
+        self.assertEqual(self.session.selectedPath.remote, peer)
