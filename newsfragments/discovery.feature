@@ -1,0 +1,1 @@
+`holepunch check` finds out the whole behaviour of a NAT, for UDP and TCP: mapping, filtering, hairpin, ports with step and confidence, what strangers get, and on request the lifetime of mappings; it says what could not be determined and why, and forecasts to which kinds of peers a direct path is possible.
