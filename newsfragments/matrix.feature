@@ -1,0 +1,1 @@
+`holepunch lab matrix` tries every pair of NAT kinds by UDP and by TCP in both flows, simulated or in kernel namespaces, and shows a heat map with the reason for every cell that is not green: in the terminal, as JSON, SVG and HTML; with `--program` it does the same with other programs.

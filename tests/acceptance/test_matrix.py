@@ -1,0 +1,109 @@
+"""
+The matrix in kernel namespaces and simulated: what is possible connects, and both say the same.
+"""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+from typing import Any
+
+from twisted.internet import reactor as installedReactor
+from twisted.trial.unittest import TestCase
+
+from holepunch.cli.labmatrix import Course
+from holepunch.cli.output import TextOutput
+from holepunch.lab.matrixgrid import makeGrid
+from holepunch.lab.matrixkind import Flow, NATKind
+from holepunch.lab.matrixprogram import ProgramTemplate
+from holepunch.lab.matrixresult import CellResult, MatrixResult, Verdict, disagreements
+from holepunch.nat import Filtering
+from tests.acceptance.stage import ROOT
+
+reactor: Any = installedReactor
+
+
+def isOpen(kind: NATKind) -> bool:
+    """
+    Does it use another port for each destination, and let everybody in at each?
+    """
+    return not kind.keepsPort and kind.filtering is Filtering.ENDPOINT_INDEPENDENT
+
+
+def isStrict(kind: NATKind) -> bool:
+    """
+    Does it keep its port, and let nobody in who was not sent to?
+    """
+    return kind.keepsPort and kind.filtering is not Filtering.ENDPOINT_INDEPENDENT
+
+
+def isKnownGap(result: CellResult) -> bool:
+    """
+    Would the side whose port changes have to wait until the other's packet came in?
+
+    Its NAT lets that packet in at the announced endpoint, but answers from another port once it has
+    sent something to the other side itself.
+    """
+    alice, bob = result.cell.alice, result.cell.bob
+    return (isOpen(alice) and isStrict(bob)) or (isOpen(bob) and isStrict(alice))
+
+
+class MatrixTests(TestCase):
+    """
+    Whole grids.
+    """
+
+    timeout = 400
+
+    def course(self, name: str) -> Course:
+        """
+        A way through the grid of that name.
+        """
+        return Course(reactor, TextOutput(io.StringIO()), makeGrid(name), 0)
+
+    def assertAsExpected(self, result: MatrixResult) -> None:
+        """
+        What is possible connects in every session, and nothing else does.
+        """
+        for cell in result.allCells:
+            wanted = Verdict.CONNECTED if cell.expectation.isPossible else Verdict.IMPOSSIBLE
+            name = f"{cell.cell.alice.name} / {cell.cell.bob.name} by {cell.flow}: {cell.why}"
+            self.assertIs(cell.verdict, wanted, name)
+
+    async def test_kernel(self) -> None:
+        """
+        In kernel namespaces, each pair of the reduced grid connects by UDP and in both flows of TCP
+        if it can; the simulation says the same of every cell.
+        """
+        kernel = await self.course("reduced").runInKernel(1, tuple(Flow))
+        self.assertEqual(len(kernel.trials), 36 * 3)
+        simulated = await self.course("reduced").simulate(2)
+        self.assertEqual([str(each) for each in disagreements(kernel, simulated)], [])
+        self.assertAsExpected(kernel)
+
+    async def test_full(self) -> None:
+        """
+        In all 729 cells of the full grid, what is impossible does not connect, and what is possible
+        does; the only pairs that may fall short are those of which one side would have to wait.
+        """
+        result = await self.course("full").simulate(1)
+        self.assertEqual(len(result.trials), 729 * 3)
+        for cell in result.allCells:
+            name = f"{cell.cell.alice.name} / {cell.cell.bob.name} by {cell.flow}: {cell.why}"
+            if not cell.expectation.isPossible:
+                self.assertIs(cell.verdict, Verdict.IMPOSSIBLE, name)
+            elif not isKnownGap(cell):
+                self.assertIs(cell.verdict, Verdict.CONNECTED, name)
+
+    async def test_aioice(self) -> None:
+        """
+        The example with aioice connects wherever that is possible, by its own means.
+        """
+        example = shlex.join([sys.executable, str(ROOT / "examples/aioice_pair.py")])
+        template = ProgramTemplate.parse(
+            f"aioice={example} {{role}} {{session}} {{signal}} {{service}}:3478"
+        )
+        result = await self.course("iroh").runInKernel(1, [template])
+        self.assertEqual(len(result.trials), 16)
+        self.assertAsExpected(result)
