@@ -16,7 +16,12 @@ import click
 from rich.console import Console
 
 from holepunch.address import Transport, TransportAddress, splitHostPort
-from holepunch.cli.checkreport import reportAsJSON, reportAsText
+from holepunch.cli.checkreport import (
+    interfacesAsJSON,
+    interfacesAsText,
+    reportAsJSON,
+    reportAsText,
+)
 from holepunch.cli.options import (
     jsonOption,
     readRendezvous,
@@ -28,7 +33,9 @@ from holepunch.cli.options import (
 from holepunch.cli.output import jsonLine, makeOutput
 from holepunch.cli.running import run
 from holepunch.errors import BadAddress, UnknownHost, UsageError
-from holepunch.peer.discovery import discover
+from holepunch.nat.discovery import NATReport
+from holepunch.peer.discovery import InterfaceReport, discover, discoverEverywhere
+from holepunch.peer.hosts import SystemHostAddresses, chooseHosts
 from holepunch.peer.resolving import checkHostName, resolve
 
 _STUN_PORT = 3478
@@ -72,6 +79,12 @@ def _hostAndPort(text: str) -> tuple[str, int]:
     help="Measure how long an idle UDP mapping lives, too; this takes from three minutes to three"
     " quarters of an hour.",
 )
+@click.option(
+    "--every-interface",
+    "isEveryInterfaceWanted",
+    is_flag=True,
+    help="Check from each address of this machine, IPv4 and IPv6, one after the other.",
+)
 @jsonOption
 @verboseOption
 def check(
@@ -80,6 +93,7 @@ def check(
     transport: str,
     timeout: float,
     isLifetimeWanted: bool,
+    isEveryInterfaceWanted: bool,
     isJSON: bool,
     verbosity: int,
 ) -> None:
@@ -109,11 +123,14 @@ def check(
             timeout=timeout,
             lifetime=_LONGEST_LIFETIME if isLifetimeWanted else None,
         )
+        interfaces: tuple[InterfaceReport, ...] | None = None
+        if isEveryInterfaceWanted:
+            hosts = chooseHosts(SystemHostAddresses().hostAddresses())
+            interfaces = await discoverEverywhere(
+                reactor, addresses, hosts, transports=transports, timeout=timeout
+            )
         output.close()
-        if isJSON:
-            click.echo(jsonLine(reportAsJSON(report)), nl=False)
-        else:
-            click.echo(reportAsText(report, Console(highlight=False)), nl=False)
+        click.echo(_told(report, interfaces, isJSON), nl=False)
 
     run(main, output)
 
@@ -125,3 +142,19 @@ def _defaultServer(rendezvous: str | None) -> tuple[str, int]:
         return readRendezvous(rendezvous).host, _STUN_PORT
     except UsageError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _told(report: NATReport, interfaces: tuple[InterfaceReport, ...] | None, isJSON: bool) -> str:
+    """
+    Write the report down.
+
+    @param interfaces: C{None}: nobody asked for them.
+    """
+    if isJSON:
+        value = reportAsJSON(report)
+        if interfaces is not None:
+            value["interfaces"] = interfacesAsJSON(interfaces)
+        return jsonLine(value)
+    console = Console(highlight=False)
+    text = reportAsText(report, console)
+    return text if interfaces is None else text + interfacesAsText(interfaces, console)

@@ -8,6 +8,7 @@ Driven by: L{holepunch.cli.check}.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.table import Table
 from holepunch.nat.behaviour import PortAllocation
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
 from holepunch.nat.forecast import Forecast, Outlook, Prospect, forecast
+from holepunch.peer.discovery import InterfaceReport
 
 
 def reportAsJSON(report: NATReport) -> dict[str, Any]:
@@ -29,6 +31,40 @@ def reportAsJSON(report: NATReport) -> dict[str, Any]:
         "meaning": explain(report),
         "forecast": [_forecastAsJSON(each) for each in forecast(report)],
     }
+
+
+def interfacesAsJSON(interfaces: Iterable[InterfaceReport]) -> list[dict[str, Any]]:
+    """
+    What was found out from each local address, for programs.
+    """
+    return [
+        {
+            "host": each.host,
+            "udp": _protocolAsJSON(each.report.udp) if each.report else None,
+            "tcp": _protocolAsJSON(each.report.tcp) if each.report else None,
+            "classic": each.report.classic if each.report else None,
+            "problem": each.problem,
+        }
+        for each in interfaces
+    ]
+
+
+def interfacesAsText(interfaces: Iterable[InterfaceReport], console: Console) -> str:
+    """
+    The same for people.
+    """
+    table = _table("from", "seen as (UDP)", "mapping", "filtering", "classic name")
+    for each in interfaces:
+        if each.report is None:
+            table.add_row(each.host, each.problem)
+        else:
+            cells = _cells(each.report.udp)
+            seen = [cells[key] for key in ("mapped", "mapping", "filtering")]
+            table.add_row(each.host, *seen, each.report.classic or "-")
+    with console.capture() as capture:
+        console.print()
+        console.print(table)
+    return capture.get()
 
 
 def _protocolAsJSON(report: ProtocolReport) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
@@ -92,6 +94,60 @@ async def discover(
             " and whether a firewall blocks the way"
         )
     return NATReport(udp=udp, tcp=tcp)
+
+
+@attrs.frozen(kw_only=True)
+class InterfaceReport:
+    """
+    What was found out from one local address.
+
+    @ivar problem: Why there is no report.
+    """
+
+    host: str
+    report: NATReport | None = None
+    problem: str | None = None
+
+
+async def discoverEverywhere(
+    reactor: Any,
+    servers: Sequence[TransportAddress],
+    hosts: Sequence[str],
+    *,
+    transports: frozenset[Transport] = frozenset(Transport),
+    timeout: float = 5.0,
+) -> tuple[InterfaceReport, ...]:
+    """
+    Find out what can be found out from each local address, one after the other.
+
+    @param servers: Each local address asks those of its own IP version.
+    @param hosts: Our addresses, such as those of all interfaces.
+    """
+    found = []
+    for host in hosts:
+        family = TransportAddress(host, 0).family
+        own = [server for server in servers if server.family is family]
+        if not own:
+            problem = "no server has an address of this IP version"
+            found.append(InterfaceReport(host=host, problem=problem))
+            continue
+        try:
+            report = await discover(
+                reactor,
+                own,
+                transports=transports,
+                timeout=timeout,
+                sourceHost=partial(_fixedHost, host),
+            )
+        except (TransactionTimedOut, NoLocalPort) as error:
+            found.append(InterfaceReport(host=host, problem=str(error)))
+        else:
+            found.append(InterfaceReport(host=host, report=report))
+    return tuple(found)
+
+
+def _fixedHost(host: str, server: TransportAddress) -> str:
+    return host
 
 
 async def _follow(

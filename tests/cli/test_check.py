@@ -11,11 +11,17 @@ from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import TransportAddress
-from holepunch.cli.checkreport import reportAsJSON, reportAsText
+from holepunch.cli.checkreport import (
+    interfacesAsJSON,
+    interfacesAsText,
+    reportAsJSON,
+    reportAsText,
+)
 from holepunch.cli.output import jsonLine
 from holepunch.nat.behaviour import Filtering, Mapping, PortAllocation
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
 from holepunch.nat.discoveryfindings import Undetermined
+from holepunch.peer.discovery import InterfaceReport
 
 REPORT = NATReport(
     udp=ProtocolReport(
@@ -104,3 +110,27 @@ class ReportTests(SynchronousTestCase):
         ):
             self.assertIn(row, rows)
         self.assertNotIn("hairpin -", text)
+
+    def test_interfaces(self) -> None:
+        """
+        Each local address has a row and an object of its own, or the reason why there is no report.
+        """
+        interfaces = (
+            InterfaceReport(host="10.0.0.2", report=REPORT),
+            InterfaceReport(host="10.0.0.3", problem="nobody was there"),
+        )
+        first, second = json.loads(jsonLine({"all": interfacesAsJSON(interfaces)}))["all"]
+        self.assertEqual((first["host"], first["udp"]["nat"]), ("10.0.0.2", True))
+        self.assertEqual(
+            second,
+            {
+                "host": "10.0.0.3",
+                "udp": None,
+                "tcp": None,
+                "classic": None,
+                "problem": "nobody was there",
+            },
+        )
+        text = interfacesAsText(interfaces, Console(file=io.StringIO(), width=120))
+        self.assertIn("port-restricted cone", text)
+        self.assertIn("nobody was there", text)

@@ -14,7 +14,7 @@ from holepunch.address import Transport, TransportAddress
 from holepunch.errors import NoLocalPort, TransactionTimedOut
 from holepunch.nat import NAMED_BEHAVIOURS, Filtering, Mapping, PortAllocation, Protocol
 from holepunch.nat.discovery import NATReport, explain
-from holepunch.peer.discovery import discover, sourceHost
+from holepunch.peer.discovery import discover, discoverEverywhere, sourceHost
 from holepunch.stun import Attribute, AttributeType, Message, decode
 from tests.peer.network import Network
 
@@ -136,6 +136,25 @@ class DiscoverTests(SynchronousTestCase):
         report = network.waitFor(self.start(servers))
         self.assertTrue(report.udp.isBehindCarrier)
         self.assertTrue(report.tcp.isBehindCarrier)
+
+    def test_everywhere(self) -> None:
+        """
+        From each local address there is a report, or the reason why there is none.
+        """
+        network = self.network("symmetric")
+        own, foreign, version6 = self.alice.addresses[0], "192.168.1.77", "2001:db8::1"
+        found = network.waitFor(
+            Deferred.fromCoroutine(
+                discoverEverywhere(self.alice.reactor, self.servers, [own, foreign, version6])
+            )
+        )
+        self.assertEqual([each.host for each in found], [own, foreign, version6])
+        assert found[0].report is not None
+        self.assertEqual(found[0].report.classic, "symmetric")
+        self.assertIn("can be opened on 192.168.1.77", str(found[1].problem))
+        self.assertIn("IP version", str(found[2].problem))
+        network.internet.advance(1.0)
+        self.assertNothingLeft()
 
     def test_wrongSource(self) -> None:
         """
