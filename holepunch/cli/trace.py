@@ -20,6 +20,7 @@ Driven by: C{--trace FILE} writes; diagrams and reports read.
 from __future__ import annotations
 
 import enum
+import functools
 import io
 import json
 import os
@@ -40,7 +41,7 @@ from holepunch.rendezvous.registry import checkName
 
 FORMAT = "holepunch-trace"
 VERSION = 1
-_LARGEST = 64 * 1024 * 1024
+_LARGEST = 32 * 1024 * 1024
 _LATEST = 1e11
 
 _EVENTS: dict[str, Any] = {each.__name__: each for each in (*typing.get_args(PeerEvent), Ended)}
@@ -111,6 +112,10 @@ def _decode(kind: Any, encoded: Any) -> Any:
     """
     Build a value of the type that an annotation names.
     """
+    if type(encoded) is kind and kind is not float:
+        return encoded
+    if kind is float:
+        return _decodeSeconds(encoded)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if encoded is None:
@@ -122,15 +127,15 @@ def _decode(kind: Any, encoded: Any) -> Any:
     if kind is TransportAddress:
         return TransportAddress.parse(encoded)
     if attrs.has(kind) and isinstance(encoded, dict):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         return kind(**{name: _decode(hints[name], value) for name, value in encoded.items()})
     if isinstance(kind, type) and (issubclass(kind, enum.Enum) or kind is PeerID):
         return kind(encoded)
-    if kind is float:
-        return _decodeSeconds(encoded)
-    if isinstance(encoded, kind) and (kind is bool or not isinstance(encoded, bool)):
-        return encoded
     raise TypeError(f"{encoded!r} is no {kind}")
+
+
+# To find them out takes longer than all the rest.
+_hints = functools.cache(typing.get_type_hints)
 
 
 def _decodeSeconds(encoded: Any) -> float:
@@ -205,7 +210,7 @@ def readTrace(path: str | os.PathLike[str]) -> Trace:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadTrace(f"cannot read the trace file {path}: {reason}") from None
     if len(data) > _LARGEST:
-        raise BadTrace(f"cannot read the trace file {path}: it is larger than 64 MiB")
+        raise BadTrace(f"cannot read the trace file {path}: it is larger than 32 MiB")
     # A character that was cut in two belongs to a line that was cut short.
     whole = data[: data.rfind(b"\n") + 1]
     try:

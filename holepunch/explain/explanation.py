@@ -19,6 +19,7 @@ from holepunch.explain.paths import PUNCHING
 from holepunch.explain.record import Trace
 from holepunch.explain.requests import BEFORE_PUNCHING
 from holepunch.explain.success import connected
+from holepunch.explain.wording import plain
 
 _RULES: tuple[Rule, ...] = (connected, *BEFORE_PUNCHING, *PUNCHING)
 
@@ -93,7 +94,7 @@ def _limits(case: Case, traces: Sequence[Trace]) -> tuple[str, ...]:
     """
     side = case.focus
     limits = [
-        f"The trace of {trace.label} was cut short: this report is incomplete."
+        f"The trace of {plain(trace.label)} was cut short: this report is incomplete."
         for trace in traces
         if trace.ended is None
     ]

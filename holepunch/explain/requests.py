@@ -39,6 +39,7 @@ _BY_REASON = {
     str(WrongPeer()): Cause.WRONG_IDENTITY,
     "the other side broke off the TLS handshake": Cause.WRONG_IDENTITY,
 }
+_NO_PORT = "no local port could be opened"
 _CANCELLED = "the session was cancelled"
 # Seconds that a trace may be silent for before the other side gives up.
 _SILENCE = 2.0
@@ -58,12 +59,19 @@ def _said(case: Case, cause: Cause, *sentences: str) -> Finding:
 
 def unreachableService(case: Case) -> Finding | None:
     """
-    The peer never got as far as being registered.
+    The peer never got as far as being registered, and nobody had refused it.
     """
     side = case.focus
-    if side.isRegistered or not side.disconnections:
+    isRefused = side.error not in (None, "RendezvousUnreachable", "CancelledError")
+    if side.isRegistered or not side.disconnections or isRefused:
         return None
     last = side.disconnections[-1]
+    if last.reason.startswith(_NO_PORT):
+        return Finding(
+            cause=Cause.LOCAL_PORTS,
+            sentences=(f"{side.name} could not open any local port to punch from.",),
+            evidence=(case.evidence(side, last.at, last.reason),),
+        )
     return Finding(
         cause=Cause.SERVICE_UNREACHABLE,
         sentences=(f"{side.name} never reached the rendezvous service.",),
@@ -238,8 +246,8 @@ def unfinished(case: Case) -> Finding | None:
 
 
 BEFORE_PUNCHING: tuple[Rule, ...] = (
-    namedError,
     unreachableService,
+    namedError,
     lostService,
     stopped,
     noCommonFamily,

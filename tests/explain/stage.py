@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from holepunch.address import Transport
 from holepunch.cli.trace import readTrace
-from holepunch.explain import Trace
+from holepunch.explain import Cause, Explanation, Trace, explain
 from holepunch.lab import Topology
 from holepunch.nat.packet import Packet
 from holepunch.peer import Peer, SessionOptions
@@ -20,6 +20,7 @@ from tests.cli.network import CommandTestCase, Told
 from tests.explain.middlebox import accept
 from tests.peer.network import EchoFactory, Network
 
+CONES = "port-restricted/port-restricted"
 TCP = frozenset({Transport.TCP})
 UDP = frozenset({Transport.UDP})
 
@@ -62,7 +63,7 @@ class StageTestCase(CommandTestCase):
         options = self.options(trace=self.files / f"{name}.trace", timeout=30.0, **changes)
         options.identity.parent.mkdir()
         running = self.start(host, use, Told(), name=name, options=options)
-        self.commands[host] = running
+        self.commands[name] = running
         return running
 
     def listen(self, **changes: Any) -> Any:
@@ -84,6 +85,7 @@ class StageTestCase(CommandTestCase):
         transports: frozenset[Transport],
         target: str = "bob",
         stay: float = 0.0,
+        name: str = "alice",
         **changes: Any,
     ) -> Any:
         """
@@ -99,7 +101,7 @@ class StageTestCase(CommandTestCase):
                 await lost.addTimeout(stay, reactor, lambda result, seconds: None)
             path.close()
 
-        return self.command("alice", use, "alice", **changes)
+        return self.command("alice", use, name, **changes)
 
     def session(self, transports: frozenset[Transport], seconds: float = 40.0, **more: Any) -> None:
         """
@@ -145,3 +147,31 @@ class StageTestCase(CommandTestCase):
         """
         self.endCommands()
         return tuple(readTrace(self.files / f"{name}.trace") for name in names)
+
+
+class CauseTestCase(StageTestCase):
+    """
+    Compares what is named with what was injected.
+    """
+
+    def assertCause(self, cause: Cause, *names: str, words: tuple[str, ...] = ()) -> Explanation:
+        """
+        The traces of those peers name that cause, and its sentences hold those words.
+        """
+        found = explain(self.traces(*names))
+        text = " ".join(found.sentences)
+        self.assertIs(found.cause, cause, f"{found.sentences} {found.evidence}")
+        for word in words:
+            self.assertIn(word, text)
+        self.assertTrue(found.sentences)
+        for evidence in found.evidence:
+            self.assertTrue(evidence.text)
+        return found
+
+    def assertFromAnySide(self, cause: Cause, words: tuple[str, ...] = ()) -> None:
+        """
+        Either order of both traces names the cause.
+        """
+        both = self.assertCause(cause, "alice", "bob", words=words)
+        self.assertEqual(both.isComplete, both.limits == ())
+        self.assertEqual(self.assertCause(cause, "bob", "alice").sentences, both.sentences)

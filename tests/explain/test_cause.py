@@ -36,3 +36,12 @@ class CauseTests(SynchronousTestCase):
         for cause in Cause:
             self.assertTrue(cause.meaning.endswith("."), cause)
             self.assertTrue(cause.remedy == "" or cause.remedy.endswith("."), cause)
+
+    def test_everyCause(self) -> None:
+        """
+        No cause is without a test that brings it about.
+        """
+        files = Path(__file__).parent.glob("test_*.py")
+        source = "".join(file.read_text() for file in files)
+        for cause in Cause:
+            self.assertIn(f"Cause.{cause.name}", source)
