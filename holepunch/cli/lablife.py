@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import click
 
-from holepunch.cli.laboptions import Plan, columns, failing, labOption, planOptions
+from holepunch.cli.laboptions import Plan, chosenLab, columns, failing, labOption, planOptions
 from holepunch.cli.notice import Notice
 from holepunch.cli.options import jsonOption
 from holepunch.cli.output import jsonLine, makeOutput
@@ -117,14 +117,14 @@ def down(names: Sequence[str], isAll: bool, isJSON: bool) -> None:
     """
     Take labs down, with all programs in them.
 
-    Without a NAME, the lab called "lab". Whatever is left of a lab that was killed is removed.
+    Without a NAME, the only one. Whatever is left of a lab that was killed is removed.
     """
     with failing(isJSON):
         labs: Sequence[StandingLab]
         if isAll:
             labs = StandingLab.all()
         else:
-            labs = [StandingLab.find(name) for name in names or (DEFAULT_NAME,)]
+            labs = [chosenLab(name) for name in names or (None,)]
         for lab in labs:
             lab.down()
             makeOutput(sys.stderr, isJSON).tell(

@@ -36,6 +36,7 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
+from holepunch.address import Family, TransportAddress
 from holepunch.errors import HolepunchError, LabError
 from holepunch.lab.enginelink import SOCKETS_FD, TOKEN_LENGTH, EngineOptions, PacketNews
 from holepunch.lab.enginerequests import Requests, stand
@@ -200,6 +201,9 @@ class Engine:
         @param hosts: The new addresses; with none, the next free ones.
         """
         self._fabric.nat(name)
+        addresses = [TransportAddress(host, 0) for host in hosts]
+        if any(address.family is not Family.IPV4 for address in addresses):
+            raise LabError("A NAT of the lab has IPv4 addresses only.")
         self._fabric.rebindNAT(name, hosts or self._fabric.freeHosts(name))
 
     def moveHost(self, name: str, hosts: Sequence[str], behind: str | None) -> None:

@@ -12,10 +12,13 @@ import os
 import struct
 from typing import BinaryIO
 
+from twisted.logger import Logger
+
 from holepunch.errors import LabError
 from holepunch.lab.frames import encodeFrame
 from holepunch.nat import Packet
 
+_log = Logger()
 _MAGIC_NANOSECONDS = 0xA1B23C4D
 _ETHERNET = 1
 _LONGEST = 262144
@@ -45,18 +48,20 @@ class Capture:
 
     def __call__(self, now: float, packet: Packet) -> None:
         """
-        Write a packet.
-
-        @raise LabError: The file cannot be written any more.
+        Write a packet. When the file cannot be written any more, the capture ends, and the network
+        goes on.
         """
+        if self._file.closed:
+            return
         head, rest = encodeFrame(packet, hasOffload=False)
         length = len(head) + len(rest)
         nanoseconds = round((self._startOfTime + now) * 1e9)
         record = _RECORD.pack(nanoseconds // 10**9, nanoseconds % 10**9, length, length)
         try:
             self._file.write(record + head + bytes(rest))
-        except (OSError, ValueError) as error:
-            raise LabError(f"The capture cannot be written: {error}") from None
+        except OSError as error:
+            _log.warn("capture {name} ends: {error}", name=self._file.name, error=error)
+            self.close()
 
     def close(self) -> None:
         """

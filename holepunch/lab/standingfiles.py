@@ -14,13 +14,14 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
 
-from holepunch.errors import LabError
+from holepunch.errors import LabError, NamespacesUnavailable
 
 CONTROL_SOCKET = "control"
 LOG = "log"
@@ -64,7 +65,10 @@ def labsFolder() -> Path:
     The folder of all labs of this user: in C{XDG_RUNTIME_DIR}, or where temporary files are.
 
     @raise LabError: Somebody else could write to it.
+    @raise NamespacesUnavailable: This is not Linux, so there are none.
     """
+    if not sys.platform.startswith("linux"):
+        raise NamespacesUnavailable("Labs of network namespaces exist only on Linux.")
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime:
         folder = Path(runtime) / "holepunch"

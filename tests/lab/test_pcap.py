@@ -142,6 +142,15 @@ class CaptureTests(SynchronousTestCase):
         self.internet.advance(1.0)
         self.assertEqual(len(seen), count)
 
+    def test_ended(self) -> None:
+        """
+        A capture that has ended is in nobody's way.
+        """
+        capture = Capture("/dev/null")
+        capture.close()
+        self.internet.fabric.addTap("alice", capture)
+        converse(self.internet)
+
     def test_unwritable(self) -> None:
         """
         A file that cannot be written is refused with a sentence.

@@ -233,6 +233,9 @@ class RequestTests(StandingTestCase):
         self.assertEqual(self.ask(lab), "31.1.0.2")
         self.assertEqual(lab.rebindNAT("nat-alice", ["31.1.0.9"]), ("31.1.0.9",))
         self.assertEqual(self.ask(lab), "31.1.0.9")
+        for wrong in ("somewhere", "2001:db8::1"):
+            self.assertRaises(LabError, lab.rebindNAT, "nat-alice", [wrong])
+        self.assertEqual(lab.hosts("nat-alice"), ("31.1.0.9",))
 
     def test_mappings(self) -> None:
         """

@@ -166,6 +166,16 @@ class FileTests(SynchronousTestCase):
         self.assertTrue(nat.isKernel)
         self.assertEqual(nat.behaviour, NAMED_BEHAVIOURS["linux-masquerade"])
 
+    def test_documentation(self) -> None:
+        """
+        The file that the documentation shows is one, and every device is named there.
+        """
+        text = (Path(__file__).parents[2] / "docs" / "lab.md").read_text()
+        topology = parseTopology(text.split("```ini\n")[1].split("```")[0])
+        self.assertEqual(topology.nat("office").behaviour.outbound[1], Service(Protocol.UDP, 53))
+        for name in PRESETS:
+            self.assertIn(f"`{name}`", text)
+
     def test_read(self) -> None:
         """
         A file is read from the disk; one that is not there is refused by its name.

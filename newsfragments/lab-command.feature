@@ -1,0 +1,1 @@
+`holepunch lab`: networks of NATs on this machine for any two programs (`run`), or until they are taken down (`up`, `exec`, `shell`, `list`, `down`), with NATs that are flushed, rebound and blocked while they run, presets of real devices, topology files, rates, decoys, flow counters and pcap captures; `holepunch.lab.standing.StandingLab` is the same from Python.
