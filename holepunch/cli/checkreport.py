@@ -16,6 +16,7 @@ from rich.table import Table
 
 from holepunch.nat.behaviour import PortAllocation
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
+from holepunch.nat.discoveryfindings import NO_NAT
 from holepunch.nat.forecast import Forecast, Outlook, Prospect, forecast
 from holepunch.peer.discovery import InterfaceReport
 
@@ -159,8 +160,9 @@ def _missing(report: NATReport) -> list[str]:
         if protocol.problem is not None:
             lines.append(f"{name}: {protocol.problem}.")
         lines += [
-            f"{name}: {each.what} could not be determined: {each.why}."
+            f"{name}: {_ROWS[each.what]} could not be determined: {each.why}."
             for each in protocol.undetermined
+            if each.why != NO_NAT
         ]
     return lines
 

@@ -172,7 +172,7 @@ def filteringFinding(
             else:
                 whys.append(_whyNoCorners(evidence, server))
         elif outcome.fate is not Fate.ANSWERED or outcome.source is None:
-            whys.append(f"{server} does not know CHANGE-REQUEST")
+            whys.append(f"{server} cannot answer from a second address (CHANGE-REQUEST)")
         elif _isAsAsked(probe.change, server, outcome.source):
             heard[probe.change] = True
         else:

@@ -8,7 +8,7 @@ Driven by: L{holepunch.peer.discovery}, when a person asks for it: it takes minu
 A mapping is made and left alone. After a while another socket asks the server to answer to the
 mapped port (RESPONSE-PORT), so that the question itself keeps nothing alive. Several idle times are
 tried at once, each with a socket of its own; the next round tries those between the longest that
-the mapping survived and the shortest that it did not.
+the mapping survived and the shortest that it did not. All in all that is at most 50 requests.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from holepunch.address import TransportAddress
 from holepunch.nat.discoveryfindings import Finding
 from holepunch.nat.discoveryprobe import Fate, Plan, Probe, paced
 
+_SERVER_LIMIT = 4
 _ASKER = 1000
 _FIRST_SOCKET = 1001
 # The usual lifetimes of devices and systems lie between these. Most are below the first round's
@@ -59,7 +60,7 @@ def planLifetime(servers: Sequence[TransportAddress], longest: float) -> Plan[Fi
     @param servers: The first that answers is asked.
     @param longest: Seconds; above that, nothing is tried.
     """
-    probes = paced(Probe(socket=_ASKER, destination=server) for server in servers)
+    probes = paced(Probe(socket=_ASKER, destination=server) for server in servers[:_SERVER_LIMIT])
     outcomes = yield probes
     reached = [
         probe.destination

@@ -24,7 +24,6 @@ from holepunch.nat.discovery import ProtocolReport
 from holepunch.nat.discoverydatagrams import MAIN, PORT_SOCKETS, SERVER_LIMIT, bestServer
 from holepunch.nat.discoveryevidence import Evidence, filteringBehaviour
 from holepunch.nat.discoveryfindings import (
-    NO_NAT,
     Finding,
     corners,
     isTranslated,
@@ -40,6 +39,7 @@ _ANSWERS = {
     Fate.SILENT: Unsolicited.DROP,
 }
 _NO_HAIRPIN = "no server connects to its clients, and there is no hairpin to do it by"
+_NO_NAT = "no server connects to its clients, and only a NAT could have a hairpin to do it by"
 
 
 def planStreams(servers: Sequence[TransportAddress]) -> Plan[ProtocolReport]:
@@ -79,7 +79,7 @@ def planStreams(servers: Sequence[TransportAddress]) -> Plan[ProtocolReport]:
         outcomes = yield strangers.probes({numbers[each.local]: each.mapped for each in ports})
         strangers.take(outcomes)
     else:
-        strangers.why = NO_NAT
+        strangers.why = _NO_NAT
     mapping = mappingFinding(evidence, server, main)
     return ProtocolReport.conclude(
         evidence,

@@ -65,7 +65,7 @@ async def discover(
     Find out what can be found out.
 
     All in all that is at most 20 requests a protocol, from at most 10 local ports, 50 new ones a
-    second; and at most 40 more for the lifetime. What does not answer gets each request five times.
+    second; and at most 50 more for the lifetime. What does not answer gets each request five times.
 
     @param reactor: Provides IReactorUDP, IReactorTCP and IReactorTime.
     @param servers: STUN servers; those of another IP version than the first are left out.

@@ -187,6 +187,17 @@ class BoundsTests(SynchronousTestCase):
             moments = Counter(int(moment / PACE) for moment in flows.values())
             self.assertLessEqual(max(moments.values()), 2)
 
+    @given(st.floats(1.0, 1000.0), st.floats(50.0, 600.0))
+    def test_lifetimeBounds(self, timeout: float, longest: float) -> None:
+        """
+        Measuring a lifetime takes at most fifty requests and four times the longest one.
+        """
+        world = World(attrs.evolve(NAMED_BEHAVIOURS["port-restricted"], udpTimeout=timeout))
+        servers = [SERVER, *(TransportAddress(f"198.51.100.{n}", 3478) for n in range(20, 60))]
+        world.follow(planLifetime(servers, longest))
+        self.assertLessEqual(len(world.sent), 50)
+        self.assertLessEqual(world.now, 4 * longest)
+
 
 Answer = Callable[[Probe, Outcome, Packet], Outcome]
 

@@ -137,6 +137,25 @@ class DiscoverTests(SynchronousTestCase):
         self.assertTrue(report.udp.isBehindCarrier)
         self.assertTrue(report.tcp.isBehindCarrier)
 
+    def test_twoInARow(self) -> None:
+        """
+        Two NATs in a row act as one: the worse answer to each question counts.
+        """
+        for home, carrier in (("full-cone", "carrier-grade"), ("symmetric-random", "full-cone")):
+            network = Network(f"{home}/none/{carrier}")
+            self.addCleanup(network.stop)
+            self.alice = network.internet.host("alice")
+            server = network.internet.host("rendezvous").addresses[0]
+            report = network.waitFor(self.start([TransportAddress(server, 3478)]))
+            both = [NAMED_BEHAVIOURS[home], NAMED_BEHAVIOURS[carrier]]
+            for worst, found in (
+                (max(list(Mapping).index(each.mapping) for each in both), report.udp.mapping),
+                (max(list(Filtering).index(each.filtering) for each in both), report.udp.filtering),
+            ):
+                assert found is not None
+                self.assertEqual(list(type(found)).index(found), worst)
+            self.assertIs(report.udp.ports, PortAllocation.RANDOM)
+
     def test_everywhere(self) -> None:
         """
         From each local address there is a report, or the reason why there is none.
