@@ -34,12 +34,12 @@ from holepunch.peer import FixedHostAddresses, Peer
 from holepunch.peer.events import Connected, PeerEvent
 from holepunch.rendezvous.service import RendezvousService
 
-PATIENCE = 8.0
+PATIENCE = 6.0
 """
 Simulated seconds after which a session counts as failed.
 """
 
-_SHARD = 243
+_SHARD = 729
 _SETTLED = 1.0
 _GROUPS = ((Flow.UDP, Flow.TCP_SIMULTANEOUS), (Flow.TCP_SEQUENTIAL,))
 

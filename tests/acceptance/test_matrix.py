@@ -31,11 +31,11 @@ def isOpen(kind: NATKind) -> bool:
     return not kind.keepsPort and kind.filtering is Filtering.ENDPOINT_INDEPENDENT
 
 
-def isStrict(kind: NATKind) -> bool:
+def isStrict(kind: NATKind, filtering: Filtering) -> bool:
     """
-    Does it keep its port, and let nobody in who was not sent to?
+    Does it keep its port, and filter like this?
     """
-    return kind.keepsPort and kind.filtering is not Filtering.ENDPOINT_INDEPENDENT
+    return kind.keepsPort and kind.filtering is filtering
 
 
 def isKnownGap(result: CellResult) -> bool:
@@ -43,10 +43,15 @@ def isKnownGap(result: CellResult) -> bool:
     Would the side whose port changes have to wait until the other's packet came in?
 
     Its NAT lets that packet in at the announced endpoint, but answers from another port once it has
-    sent something to the other side itself.
+    sent something to the other side itself. In the sequential flow, who asks waits anyway.
     """
     alice, bob = result.cell.alice, result.cell.bob
-    return (isOpen(alice) and isStrict(bob)) or (isOpen(bob) and isStrict(alice))
+    byPort = Filtering.ADDRESS_AND_PORT_DEPENDENT
+    if isOpen(bob) and isStrict(alice, byPort):
+        return True
+    if result.flow == Flow.TCP_SEQUENTIAL.value:
+        return isOpen(bob) and isStrict(alice, Filtering.ADDRESS_DEPENDENT)
+    return isOpen(alice) and isStrict(bob, byPort)
 
 
 class MatrixTests(TestCase):
