@@ -17,6 +17,7 @@ from holepunch.address import TransportAddress
 from holepunch.nat.behaviour import Filtering, Mapping, PortAllocation, Unsolicited, classicName
 from holepunch.nat.discoveryevidence import Evidence, Observation, findPorts
 from holepunch.nat.discoveryfindings import (
+    TOO_FEW,
     Finding,
     Undetermined,
     hairpinFinding,
@@ -75,7 +76,7 @@ class ProtocolReport:
         fresh: Sequence[Observation],
         *,
         filtering: Finding[Filtering],
-        isEchoHeard: bool,
+        isEchoHeard: bool | None,
         unsolicited: Finding[Unsolicited] | None = None,
     ) -> ProtocolReport:
         """
@@ -84,6 +85,7 @@ class ProtocolReport:
         @param server: The one that was asked most.
         @param main: Of one local endpoint, by several servers.
         @param fresh: Of several local endpoints by one server, in the order of the requests.
+        @param isEchoHeard: Did anything come back? C{None}: nothing was sent.
         """
         observations = [*main, *fresh]
         isNAT = isTranslated(observations) if observations else None
@@ -108,7 +110,7 @@ class ProtocolReport:
                 mapping=mapping,
                 filtering=filtering,
                 hairpin=hairpin,
-                ports=Finding(ports, "too few requests were answered"),
+                ports=Finding(ports, TOO_FEW),
                 unsolicited=unsolicited or Finding(None),
             ),
             problem="; ".join(evidence.complaints) or None,

@@ -78,7 +78,9 @@ def planDatagrams(servers: Sequence[TransportAddress]) -> Plan[ProtocolReport]:
         main,
         ports,
         filtering=filteringFinding(evidence, server, questions, outcomes[1:last]),
-        isEchoHeard=any(outcome.fate is Fate.HEARD for outcome in outcomes[last:]),
+        isEchoHeard=any(outcome.fate is Fate.HEARD for outcome in outcomes[last:])
+        if echoes
+        else None,
     )
 
 

@@ -29,6 +29,7 @@ from holepunch.stun import ChangeRequest
 _T = TypeVar("_T", covariant=True)
 
 NO_NAT = "there is no NAT in the way"
+TOO_FEW = "too few requests were answered"
 _CARRIERS = ipaddress.IPv4Network("100.64.0.0/10")
 
 
@@ -190,16 +191,20 @@ def _isAsAsked(change: ChangeRequest, server: TransportAddress, source: Transpor
 
 
 def hairpinFinding(
-    isHeard: bool, isTranslated: bool, mapping: Mapping | None, filtering: Filtering | None
+    isHeard: bool | None, isTranslated: bool, mapping: Mapping | None, filtering: Filtering | None
 ) -> Finding[bool]:
     """
     Whether packets to our own mapped addresses come back.
 
     Where the mapping depends on the destination, nobody knows the address by which a local endpoint
     may be reached from its own side, unless the filter lets everybody in.
+
+    @param isHeard: C{None}: it could not be tried.
     """
     if not isTranslated:
         return Finding(None, NO_NAT)
+    if isHeard is None:
+        return Finding(None, TOO_FEW)
     if isHeard:
         return Finding(True)
     isPublicKnown = mapping is Mapping.ENDPOINT_INDEPENDENT

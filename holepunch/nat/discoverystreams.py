@@ -24,6 +24,7 @@ from holepunch.nat.discovery import ProtocolReport
 from holepunch.nat.discoverydatagrams import MAIN, PORT_SOCKETS, SERVER_LIMIT, bestServer
 from holepunch.nat.discoveryevidence import Evidence, filteringBehaviour
 from holepunch.nat.discoveryfindings import (
+    TOO_FEW,
     Finding,
     corners,
     isTranslated,
@@ -87,7 +88,7 @@ def planStreams(servers: Sequence[TransportAddress]) -> Plan[ProtocolReport]:
         main,
         ports,
         filtering=strangers.filtering(mapping.value),
-        isEchoHeard=strangers.isHeard,
+        isEchoHeard=strangers.isHeard if strangers.wasTried else None,
         unsolicited=strangers.unsolicited(),
     )
 
@@ -124,7 +125,7 @@ class _Strangers:
         """
         numbers = list(mapped)
         if len(numbers) < 6:
-            self.why = "too few requests were answered"
+            self.why = TOO_FEW
             return []
         quiet, stranger, caller, second, one, other = numbers[:6]
         calls = (
@@ -154,6 +155,13 @@ class _Strangers:
         self._fates = {
             label: outcome.fate for label, outcome in zip(self._labels, outcomes, strict=True)
         }
+
+    @property
+    def wasTried(self) -> bool:
+        """
+        Was anything sent?
+        """
+        return bool(self._fates)
 
     @property
     def isHeard(self) -> bool:

@@ -345,6 +345,19 @@ class LiarTests(SynchronousTestCase):
         self.assertIsNone(report.filtering)
         self.assertIn("wrong address", self.why(report, "filtering"))
 
+    def test_forgetfulServer(self) -> None:
+        """
+        A server that answers one socket only tells nothing of ports, nor of hairpins.
+        """
+        report = self.report(
+            lambda probe, outcome, packet: (
+                outcome if probe.socket == 0 else attrs.evolve(outcome, fate=Fate.SILENT)
+            )
+        )
+        self.assertEqual((report.ports, report.isHairpinning), (None, None))
+        for what in ("ports", "hairpin"):
+            self.assertIn("too few", self.why(report, what))
+
     def test_silentChange(self) -> None:
         """
         Two plain servers that ignore CHANGE-REQUEST do not make a NAT look strict.
