@@ -110,7 +110,7 @@ _ROWS = {
     "filtering": "filtering",
     "hairpin": "hairpin",
     "ports": "ports",
-    "unsolicited": "to strangers",
+    "unsolicited": "answer to strangers",
     "carrierGrade": "carrier's NAT",
     "lifetime": "lifetime",
 }

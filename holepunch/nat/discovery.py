@@ -190,5 +190,6 @@ def explain(report: NATReport) -> str:
         )
     return (
         "There is a NAT that chooses a port for each destination, but one that can be guessed:"
-        " direct paths will work with most peers."
+        " direct paths will work with peers that have a public address or an open NAT; for others,"
+        " the port has to be guessed."
     )
