@@ -85,12 +85,19 @@ class Scenario:
             return True
         if self.outer is not None:
             return False
-        first, second = self.first, self.second
-        # A connect that is given up answers what comes too late with RST, as kernels do.
-        isFragile = any(nat is not None and nat.dropsMappingOnReset for nat in (first, second))
-        if isFragile and self.flow is TCPFlow.SEQUENTIAL and Transport.UDP not in self.transports:
+        isSequential = self.flow is TCPFlow.SEQUENTIAL and Transport.UDP not in self.transports
+        if self.isFragile and isSequential:
             return False
-        return isReachable(first, second) or isReachable(second, first)
+        return isReachable(self.first, self.second) or isReachable(self.second, self.first)
+
+    @property
+    def isFragile(self) -> bool:
+        """
+        May a RST that comes late cut a TCP path? Who gives a connect up answers what comes too late
+        with RST, as kernels do, and some NATs forget the mapping then.
+        """
+        nats = (self.first, self.second, self.outer)
+        return any(nat is not None and nat.dropsMappingOnReset for nat in nats)
 
 
 def isReachable(target: NATBehaviour | None, origin: NATBehaviour | None) -> bool:
@@ -188,7 +195,7 @@ class TopologyTests(SynchronousTestCase):
         if scenario.isPossible:
             self.assertTrue(hasPath[0], (alice.failure, bob.failure))
         if hasPath[0]:
-            self.checkAgreement(alice, bob)
+            self.checkAgreement(alice, bob, scenario.isFragile)
         else:
             # A path that was lost may have carried data; nobody else's has come.
             self.assertLessEqual(set(alice.heard + bob.heard), {HELLO, ANSWER})
@@ -202,7 +209,7 @@ class TopologyTests(SynchronousTestCase):
             self.assertIsNone(station.session.nextTimeout())
             self.assertEqual(station.opened, set())
 
-    def checkAgreement(self, alice: Station, bob: Station) -> None:
+    def checkAgreement(self, alice: Station, bob: Station, isFragile: bool) -> None:
         """
         Both have the same path, and what arrived came from the other.
         """
@@ -214,7 +221,10 @@ class TopologyTests(SynchronousTestCase):
             self.assertLessEqual(len(alice.heard), 1)
             self.assertLessEqual(set(alice.heard + bob.heard), {HELLO, ANSWER})
         else:
-            self.assertEqual((alice.heard, bob.heard), ([ANSWER], [HELLO]))
+            self.assertLessEqual(set(alice.heard), {ANSWER})
+            self.assertLessEqual(set(bob.heard), {HELLO})
+            if not isFragile:
+                self.assertEqual((len(alice.heard), len(bob.heard)), (1, 1))
 
     def checkStreams(self, station: Station) -> None:
         """
