@@ -25,7 +25,8 @@ class Trial:
     One session.
 
     @ivar cell: The cell's number in its grid.
-    @ivar flow: The value of a L{Flow<holepunch.lab.matrixkind.Flow>}, or the name of another program.
+    @ivar flow: The value of a L{Flow<holepunch.lab.matrixkind.Flow>}, or the name of another
+        program.
     @ivar seed: That of the network it ran in.
     @ivar seconds: From the request to the nominated path; C{None}: there was none.
     @ivar candidate: What kind of remote candidate the path uses, if that is known.
