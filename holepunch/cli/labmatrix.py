@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from holepunch.cli import labmatrixreport as report
@@ -31,7 +31,7 @@ from holepunch.lab.matrixkernel import KernelMatrix
 from holepunch.lab.matrixkind import Flow
 from holepunch.lab.matrixprogram import ProgramTemplate
 from holepunch.lab.matrixresult import MatrixResult, Trial, disagreements
-from holepunch.lab.matrixsimulation import Shard, runShards, shards
+from holepunch.lab.matrixsimulation import runShards, shards, stopWorkers
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PER_CORE = 4
@@ -174,16 +174,21 @@ class Course:
         """
         startedAt = self._reactor.seconds()
         work = shards(self._grid, runs, self._seed)
+        parts = runShards(work, self._jobs or self._cores)
         self._begin("simulated", sum(len(shard.numbers) * len(shard.flows) for shard in work))
-        trials = await deferToThreadPool(
-            self._reactor, self._reactor.getThreadPool(), self._runShards, work
-        )
+        try:
+            trials = await deferToThreadPool(
+                self._reactor, self._reactor.getThreadPool(), self._collect, parts
+            )
+        except CancelledError:
+            stopWorkers()
+            raise
         flows = tuple(flow.value for flow in Flow)
         return self._result("simulated", flows, runs, trials, startedAt)
 
-    def _runShards(self, work: Sequence[Shard]) -> list[Trial]:
+    def _collect(self, parts: Iterator[tuple[Trial, ...]]) -> list[Trial]:
         trials: list[Trial] = []
-        for part in runShards(work, self._jobs or self._cores):
+        for part in parts:
             trials += part
             self._reactor.callFromThread(self._told, len(part))
         return trials
@@ -211,6 +216,7 @@ class Course:
 
     def _begin(self, lab: str, sessions: int) -> None:
         self._lab, self._sessions, self._done = lab, sessions, 0
+        self._output.note("begun", f"{lab}: {sessions} sessions", lab=lab, sessions=sessions)
         self._told(0)
 
     def _told(self, number: int) -> None:

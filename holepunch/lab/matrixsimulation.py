@@ -13,8 +13,9 @@ simultaneous one.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from typing import Any
 
 import attrs
@@ -91,14 +92,19 @@ def runShards(
     makeExecutor: Callable[[int], Executor] | None = None,
 ) -> Iterator[tuple[Trial, ...]]:
     """
-    Run shards in several processes.
+    Run shards in several processes, which have begun when this comes back.
 
     @param makeExecutor: Makes the workers; new processes by default.
     @return: The results of each shard as it ends.
     """
     executor = (makeExecutor or _processes)(min(jobs, len(work)))
+    return _collect(executor, [executor.submit(runShard, shard) for shard in work])
+
+
+def _collect(
+    executor: Executor, futures: Sequence[Future[tuple[Trial, ...]]]
+) -> Iterator[tuple[Trial, ...]]:
     with executor:
-        futures = [executor.submit(runShard, shard) for shard in work]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -107,9 +113,23 @@ def runShards(
                 future.cancel()
 
 
+def stopWorkers() -> None:
+    """
+    End all processes that run shards; whoever waits for their results gets C{BrokenProcessPool}.
+    """
+    for process in multiprocessing.active_children():
+        process.terminate()
+
+
 def _processes(jobs: int) -> Executor:
     # A fork would take along the reactor and whatever else this process has open.
-    return ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, context, initializer=_ignoreInterrupts)
+
+
+def _ignoreInterrupts() -> None:
+    # Ctrl-C in a terminal goes to all processes; the one that started us sees to our end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Play:

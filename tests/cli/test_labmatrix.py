@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,25 @@ class CommandTests(SynchronousTestCase):
             result = CliRunner().invoke(matrix, arguments)
             self.assertEqual(result.exit_code, 2, result.output)
             self.assertIn(why, result.output)
+
+    def test_interrupted(self) -> None:
+        """
+        A signal ends the command and its processes at once, without a word about bugs.
+        """
+        command = [sys.executable, "-c", _COMMAND, "--grid", "full", "--jobs", "1", "--json"]
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=engineEnvironment()
+        ) as running:
+            assert running.stderr is not None
+            started = running.stderr.readline()
+            self.assertIn(b"begun", started)
+            running.send_signal(signal.SIGTERM)
+            try:
+                said = running.communicate(timeout=_PATIENCE / 4)[1]
+            finally:
+                running.kill()
+        self.assertEqual(running.returncode, 128 + signal.SIGTERM)
+        self.assertEqual(said, b"")
 
     def test_run(self) -> None:
         """
