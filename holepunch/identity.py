@@ -165,7 +165,9 @@ class Identity:
                 data = opened.read(65536)
         except FileNotFoundError:
             if create:
-                return cls.generate()._saved(file)
+                identity = cls.generate()
+                # Another program may make one in the same moment: then that is the identity.
+                return identity if identity._write(file) else cls.load(file)
             raise BadIdentity(f"there is no identity file at {file}: run `holepunch id`") from None
         except OSError as error:
             raise BadIdentity(f"cannot read the identity file {file}: {error.strerror}") from None
@@ -187,9 +189,15 @@ class Identity:
 
         @raise BadIdentity: The file exists already, or cannot be written.
         """
-        self._saved(Path(path))
+        if not self._write(Path(path)):
+            raise BadIdentity(f"{path} exists already")
 
-    def _saved(self, file: Path) -> Identity:
+    def _write(self, file: Path) -> bool:
+        """
+        Write a new file.
+
+        @return: False when there is one already.
+        """
         pem = self.privateKey.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -209,10 +217,10 @@ class Identity:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
         except FileExistsError:
-            raise BadIdentity(f"{file} exists already") from None
+            return False
         except OSError as error:
             raise BadIdentity(f"cannot write the identity file {file}: {error.strerror}") from None
-        return self
+        return True
 
     def sign(self, data: bytes) -> bytes:
         """

@@ -178,3 +178,24 @@ class IdentityFileTests(SynchronousTestCase):
         The private key is no part of what is printed.
         """
         self.assertEqual(repr(IDENTITY), "Identity()")
+
+
+class RaceTests(SynchronousTestCase):
+    """
+    Two programs that make the same identity file.
+    """
+
+    def test_otherWasFirst(self) -> None:
+        """
+        Who comes second takes the identity that the first one made.
+        """
+        path = Path(self.mktemp())
+        first = Identity.generate()
+        generate = Identity.generate
+
+        def slowly() -> Identity:
+            first.save(path)
+            return generate()
+
+        self.patch(Identity, "generate", slowly)
+        self.assertEqual(Identity.load(path, create=True).peerID, first.peerID)
