@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConnector, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -31,6 +31,7 @@ from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.punchingconnection import PunchingConnection
 from holepunch.peer.securestream import SecureStream
+from holepunch.peer.sessionconnection import SessionConnection
 from holepunch.punch import (
     Candidate,
     CloseConnection,
@@ -54,53 +55,6 @@ from holepunch.punch import (
 from holepunch.punch import PathLost as PathLostEffect
 
 Outcome: TypeAlias = SecureStream | DatagramPath
-
-
-class _Connection:
-    """
-    A connection of this session, or the attempt to make one.
-    """
-
-    def __init__(self, driver: SessionDriver, number: int) -> None:
-        self._driver = driver
-        self.number = number
-        self.connector: IConnector | None = None
-        self.punching: PunchingConnection | None = None
-        self.stream: SecureStream | None = None
-
-    def connectionReady(self, connection: PunchingConnection) -> None:
-        """
-        The connect succeeded.
-        """
-        self.punching = connection
-        self._driver.connectionMade(self)
-
-    def connectFailed(self, reason: Failure) -> None:
-        """
-        The connect came to nothing.
-        """
-        self._driver.connectFailed(self, reason)
-
-    def connectionData(self, connection: PunchingConnection, data: bytes) -> None:
-        """
-        Checks arrive.
-        """
-        self._driver.streamReceived(self, data)
-
-    def connectionEnded(self, connection: PunchingConnection, reason: Failure) -> None:
-        """
-        The connection is gone.
-        """
-        self._driver.connectionLost(self, reason)
-
-    def close(self) -> None:
-        """
-        Give up the attempt, or close the connection.
-        """
-        if self.punching is not None:
-            self.punching.close()
-        elif self.connector is not None:
-            self.connector.disconnect()
 
 
 class SessionDriver:
@@ -146,7 +100,7 @@ class SessionDriver:
         self._sayReady = sayReady
         self._ended: Callable[[SessionDriver], None] | None = ended
         self._session = PunchSession(config, clock.seconds())
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, SessionConnection] = {}
         self._timer: IDelayedCall | None = None
         self._handshakeTimer: IDelayedCall | None = None
         self._isPumping = False
@@ -220,14 +174,14 @@ class SessionDriver:
         """
         now = self._clock.seconds()
         number = self._session.connectionAccepted(connection.local, connection.remote, now)
-        accepted = _Connection(self, number)
+        accepted = SessionConnection(self, number)
         accepted.punching = connection
         connection.setOwner(accepted)
         self._connections[number] = accepted
         self._session.receiveStream(number, data, now)
         self._pump()
 
-    def connectionMade(self, connection: _Connection) -> None:
+    def connectionMade(self, connection: SessionConnection) -> None:
         """
         One of our connects succeeded.
         """
@@ -237,7 +191,7 @@ class SessionDriver:
         )
         self._pump()
 
-    def connectFailed(self, connection: _Connection, reason: Failure) -> None:
+    def connectFailed(self, connection: SessionConnection, reason: Failure) -> None:
         """
         One of our connects came to nothing.
         """
@@ -247,14 +201,14 @@ class SessionDriver:
             )
             self._pump()
 
-    def streamReceived(self, connection: _Connection, data: bytes) -> None:
+    def streamReceived(self, connection: SessionConnection, data: bytes) -> None:
         """
         Bytes came in on a connection that still carries checks.
         """
         self._session.receiveStream(connection.number, data, self._clock.seconds())
         self._pump()
 
-    def connectionLost(self, connection: _Connection, reason: Failure) -> None:
+    def connectionLost(self, connection: SessionConnection, reason: Failure) -> None:
         """
         A connection is gone.
         """
@@ -315,7 +269,7 @@ class SessionDriver:
         port.send(effect.remote, effect.data)
 
     def _openConnection(self, effect: OpenConnection) -> None:
-        connection = _Connection(self, effect.connection)
+        connection = SessionConnection(self, effect.connection)
         self._connections[effect.connection] = connection
         port = self._ports.streamPort(effect.local.family)
         if port is None:
@@ -346,7 +300,7 @@ class SessionDriver:
         if connection is not None and connection.stream is None:
             self._secure(connection)
 
-    def _secure(self, connection: _Connection) -> None:
+    def _secure(self, connection: SessionConnection) -> None:
         punching = connection.punching
         assert punching is not None
         stream = SecureStream(
@@ -376,7 +330,7 @@ class SessionDriver:
             lambda: self.end(SessionError("the TLS handshake on the punched path took too long")),
         )
 
-    def _secured(self, connection: _Connection, failure: Failure | None) -> None:
+    def _secured(self, connection: SessionConnection, failure: Failure | None) -> None:
         """
         The TLS handshake on a connection has ended.
         """

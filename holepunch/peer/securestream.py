@@ -34,9 +34,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from holepunch.peer.address import PunchedAddress
+from holepunch.peer.puller import Puller
 
 _RECORD = 2**14
 _CHUNK = 2**16
+# pyOpenSSL clears so much memory at each call: no more than one record comes, and its overhead.
+_READ = _RECORD + 256
 _LINGER = 5.0
 
 
@@ -200,9 +203,10 @@ class SecureStream(Protocol):
         """
         Move what OpenSSL has to say to the TCP connection.
         """
-        while True:
+        ciphertext = b""
+        while not ciphertext or len(ciphertext) == _READ:
             try:
-                ciphertext = self._tls.bio_read(_CHUNK)
+                ciphertext = self._tls.bio_read(_READ)
             except SSL.WantReadError:
                 return
             self._lower.write(ciphertext)
@@ -217,7 +221,7 @@ class SecureStream(Protocol):
             and not self._isReadClosed
         ):
             try:
-                data = self._tls.recv(_CHUNK)
+                data = self._tls.recv(_RECORD)
             except SSL.WantReadError:  # noqa: PERF203 - the loop ends by it
                 break
             except SSL.ZeroReturnError:
@@ -315,10 +319,9 @@ class SecureStream(Protocol):
         try:
             for start in range(0, len(plaintext), _RECORD):
                 self._tls.send(plaintext[start : start + _RECORD])
+                self._transmit()
         except SSL.Error:
             self._fail(Failure())
-            return
-        self._transmit()
 
     def loseWriteConnection(self) -> None:
         """
@@ -429,7 +432,19 @@ class SecureStream(Protocol):
             raise RuntimeError(f"{self._producer!r} is still registered")
         # A pull producer may finish, and unregister, within the call below.
         self._producer = producer
+        if not streaming:
+            producer = Puller(self.pullFrom, producer)
         cast(IConsumer, self._lower).registerProducer(producer, streaming)
+
+    def pullFrom(self, producer: IPullProducer) -> None:
+        """
+        Let C{producer} write until there is enough for one flush.
+        """
+        collected = -1
+        while self._producer is producer and collected < self._outgoingSize:
+            collected = self._outgoingSize
+            producer.resumeProducing()
+        self._flush()
 
     def unregisterProducer(self) -> None:
         """
