@@ -46,7 +46,7 @@ class IdentityTLS:
         the server takes the first one offered that it has, and breaks off when there is none.
     @param isLean: Keys are agreed on by one elliptic curve (P-256), which both ends should be told.
         OpenSSL's own choice is a hybrid with ML-KEM, whose keys it holds for as long as the
-        connection lasts: 10 KiB, which counts where thousands of connections are idle.
+        connection lasts: 6 KiB, which counts where thousands of connections are idle.
     """
 
     def __init__(
