@@ -74,4 +74,6 @@ async def main(reactor: Any, rendezvous: str, what: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     task.react(main, sys.argv[1:])

@@ -54,4 +54,6 @@ async def main(reactor: Any, rendezvous: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     task.react(main, sys.argv[1:])

@@ -72,4 +72,6 @@ async def main(
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     task.react(main, sys.argv[1:])

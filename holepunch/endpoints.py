@@ -15,6 +15,7 @@ Driven by: the plugins in C{twisted/plugins/holepunch_endpoints.py}.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -32,6 +33,7 @@ from holepunch.errors import UsageError
 from holepunch.identity import Identity, configurationFile
 from holepunch.peer import Peer, SessionOptions
 from holepunch.punch import TCPFlow
+from holepunch.rendezvous.registry import checkName
 
 
 @attrs.frozen(kw_only=True)
@@ -153,12 +155,14 @@ def parseClient(
     identity: str | None = None,
     timeout: str = "30",
     tcpFlow: str = TCPFlow.SIMULTANEOUS.value,
+    **unknown: str,
 ) -> ClientEndpoint:
     """
     Make the endpoint of a client string.
 
     @raise ValueError: A value makes no sense.
     """
+    _refuse(unknown, "rendezvous, identity, timeout, tcpFlow")
     try:
         flow = TCPFlow(tcpFlow)
     except ValueError:
@@ -181,10 +185,19 @@ def parseServer(
     name: str | None = None,
     rendezvous: str | None = None,
     identity: str | None = None,
+    **unknown: str,
 ) -> ServerEndpoint:
     """
     Make the endpoint of a server string.
 
     @raise ValueError: A value makes no sense.
     """
+    _refuse(unknown, "name, rendezvous, identity")
+    if name is not None:
+        checkName(name)
     return ServerEndpoint(reactor, PeerSettings.read(rendezvous, identity, name))
+
+
+def _refuse(unknown: Mapping[str, str], known: str) -> None:
+    for word in unknown:
+        raise UsageError(f"a holepunch: endpoint string has no {word}=; it knows {known}")

@@ -173,14 +173,14 @@ class Identity:
             raise BadIdentity(f"cannot read the identity file {file}: {error.strerror}") from None
         except ValueError:
             raise BadIdentity(f"{str(file)!r} cannot be the name of a file") from None
-        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-            raise BadIdentity(f"other users can read the identity file {file}: run chmod 600 on it")
         try:
             key = serialization.load_pem_private_key(data, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             raise BadIdentity(f"{file} does not hold a private key in PEM form") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise BadIdentity(f"the key in {file} is not an Ed25519 key")
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            raise BadIdentity(f"other users can read the identity file {file}: run chmod 600 on it")
         return cls(key)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -43,8 +43,15 @@ class EndpointStringTests(SynchronousTestCase):
             "holepunch:bob:rendezvous=x:timeout=nan",
             "holepunch:bob:rendezvous=x:timeout=soon",
             "holepunch:bob:rendezvous=x:tcpFlow=both",
+            "holepunch:bob:rendezvous=x:colour=red",
         ):
             self.assertRaises(ValueError, clientFromString, self.reactor, text)
+        for text in (
+            "holepunch:name=web",
+            "holepunch:name=bad name:rendezvous=x",
+            "holepunch:name=web:rendezvous=x:colour=red",
+        ):
+            self.assertRaises(ValueError, serverFromString, self.reactor, text)
 
     def test_mistakesInValues(self) -> None:
         """

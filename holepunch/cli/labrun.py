@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import attrs
 import click
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, FirstError
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -197,6 +197,8 @@ class Performance:
         try:
             await both
         except Exception as error:
+            if isinstance(error, FirstError) and error.subFailure.check(CancelledError):
+                raise CancelledError from None
             # One that failed ends both; its status is known.
             if isinstance(error, LabError) or not self.status:
                 raise
