@@ -13,10 +13,9 @@ import subprocess
 import sys
 from typing import Any
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.lab.enginelink import engineEnvironment
-from holepunch.lab.namespaces import available
 
 _BENCHMARKS = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "benchmarks"
@@ -64,9 +63,6 @@ class ConnectTests(SynchronousTestCase):
         """
         Every kind of connection is measured, and stands beside its bound.
         """
-        reason = available()
-        if reason is not None:
-            raise SkipTest(reason)
         figures = json.loads(run("connect.py", "--runs=1", "--latency=0.002", "--json"))
         self.assertAlmostEqual(0.008, figures["roundTripSeconds"])
         bounds = {

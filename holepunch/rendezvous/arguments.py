@@ -8,6 +8,7 @@ Driven by: AMP, through L{holepunch.rendezvous.commands}.
 
 from __future__ import annotations
 
+import abc
 import enum
 import math
 import re
@@ -32,18 +33,26 @@ _T = TypeVar("_T")
 _Choice = TypeVar("_Choice", bound=enum.Enum)
 
 
-class _Value(amp.Argument, Generic[_T]):
+class _Value(abc.ABC, amp.Argument, Generic[_T]):
     """
     A value with a form as text; errors become those of L{holepunch.errors}.
     """
 
     limit = MAX_TEXT
 
+    @abc.abstractmethod
     def format(self, value: _T) -> str:
-        raise NotImplementedError
+        """
+        Write a value.
+        """
 
+    @abc.abstractmethod
     def parse(self, text: str) -> _T:
-        raise NotImplementedError
+        """
+        Read a value.
+
+        @raise ValueError: It is none.
+        """
 
     def toString(self, inObject: _T) -> bytes:
         data = self.format(inObject).encode("utf-8")
