@@ -8,6 +8,7 @@ Driven by: L{holepunch.lab.fabric}, and by packets arriving out of L{Transit}.
 
 from __future__ import annotations
 
+import abc
 import ipaddress
 from collections.abc import Callable, Sequence
 
@@ -73,7 +74,7 @@ class Network:
             self.fromMember(answer)
 
 
-class Node:
+class Node(abc.ABC):
     """
     Something with addresses in a network, and a link to it.
 
@@ -117,11 +118,11 @@ class Node:
         step = self._descended if self.taps else self.receive
         self.transit.cross(self.link, False, step, packet)
 
+    @abc.abstractmethod
     def receive(self, packet: Packet) -> None:
         """
         A packet has come over the link.
         """
-        raise NotImplementedError
 
     def freeHosts(self) -> tuple[str, ...]:
         """

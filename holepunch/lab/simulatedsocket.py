@@ -10,6 +10,7 @@ All sockets are non-blocking. The methods that have the names of C{socket.socket
 
 from __future__ import annotations
 
+import abc
 import errno
 import socket
 import struct
@@ -39,7 +40,7 @@ _WILDCARDS = {Family.IPV4: TransportAddress("0.0.0.0", 0), Family.IPV6: Transpor
 _address = lru_cache(maxsize=65536)(TransportAddress)
 
 
-class SimulatedSocket:
+class SimulatedSocket(abc.ABC):
     """
     What sockets of both kinds have in common.
 
@@ -60,18 +61,18 @@ class SimulatedSocket:
         self._number = kernel.add(self)
 
     @property
+    @abc.abstractmethod
     def isReadable(self) -> bool:
         """
         Would a read return at once?
         """
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def isWritable(self) -> bool:
         """
         Would a write return at once?
         """
-        raise NotImplementedError
 
     def sharesPortWith(self, other: SimulatedSocket) -> bool:
         """
@@ -114,8 +115,11 @@ class SimulatedSocket:
     def _bind(self, local: TransportAddress) -> None:
         self.local = self._kernel.bind(self, local)
 
+    @abc.abstractmethod
     def _takeError(self) -> int:
-        raise NotImplementedError
+        """
+        What went wrong last: an error number, or 0.
+        """
 
     def _checkFamily(self, remote: TransportAddress) -> None:
         if remote.family is not self.local.family:
