@@ -96,6 +96,7 @@ class MainConnection(GuardedLine):
     """
 
     registration: Registration | None = None
+    _displacedName: str | None = None
 
     # --- hooks ---
 
@@ -210,6 +211,7 @@ class MainConnection(GuardedLine):
         )
         replaced = await maybeDeferred(self.exchange.registry.register, registration)
         if replaced is not None and replaced.connection != self._number:
+            self._displacedName = replaced.name
             self.exchange.replace(replaced.connection)
         if self.transport is None:
             # Lost while a hook or the registry was busy.
@@ -243,6 +245,11 @@ class MainConnection(GuardedLine):
     ) -> dict[str, Any]:
         found = await maybeDeferred(self.exchange.registry.find, target)
         registration = self._mustBeRegistered()
+        if found is None and self._displacedName is not None and target == self._displacedName:
+            raise PeerIsSelf(
+                f"{target[:80]} had this very identity, and this program has displaced it: give"
+                " each program an identity of its own"
+            )
         if found is None:
             raise UnknownPeer(f"no peer {target[:80]} is registered: it is offline, or misspelt")
         if found.peerID == registration.peerID:

@@ -86,6 +86,17 @@ class RefusalTests(FaultTestCase):
         for target in ("alice", self.alice.peerID.text):
             self.assertRaises(PeerIsSelf, network.waitFor, self.connect(target))
 
+    def test_sameIdentity(self) -> None:
+        """
+        Who asks, with a listener's own identity, for the listener learns that he displaced it.
+        """
+        network = self.build(PAIR)
+        identity = Identity.generate()
+        network.listen(network.peer("bob", "bob", identity=identity), EchoFactory())
+        self.alice = network.peer("alice", identity=identity)
+        error = self.assertRaises(PeerIsSelf, network.waitFor, self.connect())
+        self.assertIn("an identity of its own", str(error))
+
     def test_notListening(self) -> None:
         """
         A peer that is online but accepts nothing says so.
