@@ -9,6 +9,7 @@ import shlex
 import sys
 from typing import Any
 
+import attrs
 from twisted.internet import reactor as installedReactor
 from twisted.trial.unittest import TestCase
 
@@ -91,15 +92,27 @@ class MatrixTests(TestCase):
         """
         In all 729 cells of the full grid, what is impossible does not connect, and what is possible
         does; the only pairs that may fall short are those of which one side would have to wait.
+
+        One session in about two thousand fails for the time that its own keys and numbers at random
+        give it: at most three may, and their cells must connect three times out of three then.
         """
         result = await self.course("full").simulate(1)
         self.assertEqual(len(result.trials), 729 * 3)
+        missed = []
         for cell in result.allCells:
             name = f"{cell.cell.alice.name} / {cell.cell.bob.name} by {cell.flow}: {cell.why}"
             if not cell.expectation.isPossible:
                 self.assertIs(cell.verdict, Verdict.IMPOSSIBLE, name)
-            elif not isKnownGap(cell):
-                self.assertIs(cell.verdict, Verdict.CONNECTED, name)
+            elif cell.verdict is not Verdict.CONNECTED and not isKnownGap(cell):
+                missed.append((cell, name))
+        self.assertLessEqual(len(missed), 3, [name for _, name in missed])
+        if missed:
+            cells = tuple(cell.cell for cell, _ in missed)
+            grid = attrs.evolve(makeGrid("full"), cells=cells)
+            again = await Course(reactor, TextOutput(io.StringIO()), grid, 1).simulate(3)
+            for cell in again.allCells:
+                if not isKnownGap(cell):
+                    self.assertIs(cell.verdict, Verdict.CONNECTED, cell.why)
 
     async def test_aioice(self) -> None:
         """
