@@ -83,9 +83,7 @@ class NATDevice:
             if session is None:
                 return
         if self._isRefreshedOutbound:
-            session.expiresAt = expiresAt = self._now + session.timeout
-            if expiresAt > session.mapping.expiresAt:
-                session.mapping.expiresAt = expiresAt
+            session.expiresAt = self._now + session.timeout
         if not session.isContacted:
             session.contact()
         if session.state is not None:
@@ -138,9 +136,7 @@ class NATDevice:
             self._tellTimeExceeded(Side.OUTSIDE, packet)
             return
         if self._isRefreshedInbound:
-            session.expiresAt = expiresAt = self._now + session.timeout
-            if expiresAt > session.mapping.expiresAt:
-                session.mapping.expiresAt = expiresAt
+            session.expiresAt = self._now + session.timeout
         if session.state is not None:
             segment = SEGMENTS[packet.flags]
             if segment is not Segment.PLAIN or session.state is not TCPState.ESTABLISHED:

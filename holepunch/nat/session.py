@@ -28,7 +28,6 @@ class MappingRecord:
     """
     One mapping: an internal endpoint, an external one, and the remote endpoints it is valid for.
 
-    @ivar expiresAt: The latest of the sessions' ends.
     @ivar endsAt: When the mapping ends in any case.
     @ivar contactedHosts: How many sessions the inside has used, for each remote host.
     """
@@ -37,10 +36,18 @@ class MappingRecord:
     internal: TransportAddress
     external: TransportAddress
     domain: Domain
-    expiresAt: float = -math.inf
     endsAt: float = math.inf
     sessions: dict[Session, None] = attrs.Factory(dict)
     contactedHosts: Counter[str] = attrs.Factory(Counter)
+
+    @property
+    def expiresAt(self) -> float:
+        """
+        The latest of the sessions' ends.
+
+        Looked for when asked: every packet moves the end of a session, and few ask.
+        """
+        return max(session.expiresAt for session in self.sessions)
 
 
 @attrs.define(eq=False, kw_only=True)

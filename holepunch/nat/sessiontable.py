@@ -97,7 +97,6 @@ class SessionTable:
         """
         mapping = session.mapping
         mapping.sessions[session] = None
-        mapping.expiresAt = max(mapping.expiresAt, session.expiresAt)
         self.outbound[_key(mapping, session.internal, session.remote)] = session
         self.inbound[_key(mapping, session.external, session.remote)] = session
         self.sessionCount += 1
@@ -107,13 +106,7 @@ class SessionTable:
         """
         Start the session's timer anew with its present timeout, be it shorter than before.
         """
-        mapping = session.mapping
-        wasLast = session.expiresAt == mapping.expiresAt
         session.expiresAt = now + session.timeout
-        if session.expiresAt >= mapping.expiresAt:
-            mapping.expiresAt = session.expiresAt
-        elif wasLast:
-            mapping.expiresAt = max(other.expiresAt for other in mapping.sessions)
         if session.expiresAt < session.queuedAt:
             self._enqueue(session)
 
