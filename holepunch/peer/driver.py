@@ -27,6 +27,7 @@ from holepunch.identity import PeerID
 from holepunch.peer import connecterrors
 from holepunch.peer.address import PunchedAddress
 from holepunch.peer.datagrampath import DatagramPath
+from holepunch.peer.datagramport import DatagramPort
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.punchingconnection import PunchingConnection
@@ -38,6 +39,7 @@ from holepunch.punch import (
     DatagramReceived,
     Effect,
     OpenConnection,
+    OpenWaitingPort,
     Path,
     PathSelected,
     ProbeAnswered,
@@ -80,6 +82,7 @@ class SessionDriver:
         *,
         observe: Callable[[PunchEvent], None],
         sayReady: Callable[[], None],
+        openWaitingPort: Callable[[], None],
         ended: Callable[[SessionDriver], None],
     ) -> None:
         """
@@ -88,6 +91,7 @@ class SessionDriver:
         @param addresses: Our peer ID and the other side's.
         @param observe: Called for each step of the session.
         @param sayReady: Called when the other peer is to be told that we listen.
+        @param openWaitingPort: Called when L{addWaitingPorts} is wanted.
         @param ended: Called once, when the session holds nothing any more.
         """
         self._clock = clock
@@ -98,6 +102,8 @@ class SessionDriver:
         self._localID, self._remoteID = addresses
         self._observe = observe
         self._sayReady = sayReady
+        self._openWaitingPort = openWaitingPort
+        self._waitingPorts: LocalPorts | None = None
         self._ended: Callable[[SessionDriver], None] | None = ended
         self._session = PunchSession(config, clock.seconds())
         self._connections: dict[int, SessionConnection] = {}
@@ -127,6 +133,22 @@ class SessionDriver:
         """
         for candidate in candidates:
             self._session.addLocalCandidate(candidate, self._clock.seconds())
+        self._pump()
+
+    def addWaitingPorts(self, ports: LocalPorts, candidates: Iterable[Candidate]) -> None:
+        """
+        We can be reached there, too, and send nothing to the other side before it has called.
+        """
+        self._waitingPorts = ports.retain()
+        self.addLocalCandidates(candidates)
+
+    def mappedAddressSeen(
+        self, transport: Transport, local: TransportAddress, mapped: TransportAddress
+    ) -> None:
+        """
+        An assist listener saw us at C{mapped}.
+        """
+        self._session.mappedAddressSeen(transport, local, mapped, self._clock.seconds())
         self._pump()
 
     def addRemoteCandidates(self, candidates: Iterable[Candidate]) -> None:
@@ -262,11 +284,17 @@ class SessionDriver:
         self._pump()
 
     def _sendDatagram(self, effect: SendDatagram) -> None:
-        port = self._ports.datagramPort(effect.local)
+        port = self._datagramPort(effect.local)
         if not effect.isAnswer:
             # The other side may check from as many addresses as it likes; we do not.
             port.addRoute(effect.remote, self)
         port.send(effect.remote, effect.data)
+
+    def _datagramPort(self, base: TransportAddress) -> DatagramPort:
+        waiting = self._waitingPorts
+        if waiting is not None and base in waiting.bases(Transport.UDP):
+            return waiting.datagramPort(base)
+        return self._ports.datagramPort(base)
 
     def _openConnection(self, effect: OpenConnection) -> None:
         connection = SessionConnection(self, effect.connection)
@@ -294,6 +322,9 @@ class SessionDriver:
 
     def _ready(self, effect: SayReady) -> None:
         self._sayReady()
+
+    def _openWaiting(self, effect: OpenWaitingPort) -> None:
+        self._openWaitingPort()
 
     def _startStream(self, effect: StartStream) -> None:
         connection = self._connections.get(effect.connection)
@@ -352,7 +383,7 @@ class SessionDriver:
         if self._datagramPath is not None:
             self._datagramPath.moved(path)
             return
-        port = self._ports.datagramPort(path.local)
+        port = self._datagramPort(path.local)
         self._datagramPath = DatagramPath(
             self._clock,
             port,
@@ -402,6 +433,7 @@ class SessionDriver:
         SendStream: _sendStream,
         CloseConnection: _closeConnection,
         SayReady: _ready,
+        OpenWaitingPort: _openWaiting,
         StartStream: _startStream,
         PathSelected: _pathSelected,
         StreamData: _streamData,
@@ -428,12 +460,15 @@ class SessionDriver:
         self._cancelTimer(self._timer)
         self._cancelTimer(self._handshakeTimer)
         self._demultiplexer.leave(self._config.localCredentials.ufrag)
-        for port in self._ports.datagramPorts():
-            port.removeRoutes(self)
+        held = [ports for ports in (self._ports, self._waitingPorts) if ports is not None]
+        for ports in held:
+            for port in ports.datagramPorts():
+                port.removeRoutes(self)
         connections, self._connections = self._connections, {}
         for connection in connections.values():
             connection.close()
-        self._ports.release()
+        for ports in held:
+            ports.release()
         ended(self)
         if self._datagramPath is not None:
             self._datagramPath.lost(reason)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
+
 from holepunch.address import Transport, TransportAddress
 from holepunch.peer.localports import LocalPorts
-from holepunch.punch import Candidate, CandidateType, gatheredCandidate
+from holepunch.punch import Candidate, CandidateType, TCPType, gatheredCandidate
 
 
 def hostCandidates(ports: LocalPorts, transports: Iterable[Transport]) -> tuple[Candidate, ...]:
@@ -24,6 +26,20 @@ def hostCandidates(ports: LocalPorts, transports: Iterable[Transport]) -> tuple[
         gatheredCandidate(CandidateType.HOST, transport, base, interface=interface)
         for transport in sorted(transports, key=lambda transport: transport.value)
         for interface, base in enumerate(ports.bases(transport))
+    )
+
+
+def waitingCandidates(ports: LocalPorts, transports: Iterable[Transport]) -> tuple[Candidate, ...]:
+    """
+    The same, of ports on which we wait for the other side's call.
+    """
+    return tuple(
+        attrs.evolve(
+            candidate,
+            tcpType=None if candidate.tcpType is None else TCPType.PASSIVE,
+            isWaiting=True,
+        )
+        for candidate in hostCandidates(ports, transports)
     )
 
 

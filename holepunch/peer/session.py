@@ -13,19 +13,20 @@ from collections.abc import Callable, Sequence
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from holepunch.address import Transport, TransportAddress
-from holepunch.errors import HolepunchError, NoPathFound
+from holepunch.errors import HolepunchError, NoLocalPort, NoPathFound
 from holepunch.identity import Identity
 from holepunch.peer.assist import AssistClient
 from holepunch.peer.config import PeerConfig
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.driver import Outcome, SessionDriver
 from holepunch.peer.events import Connected, Failed, Mapped, PeerEvent, Punched, Signalled
-from holepunch.peer.gathering import hostCandidates, oneOfEachHost
+from holepunch.peer.gathering import hostCandidates, oneOfEachHost, waitingCandidates
 from holepunch.peer.localports import LocalPorts
+from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.registration import MainConnectionState
 from holepunch.punch import Candidate, PunchEvent, SessionConfig
 from holepunch.punch.nomination import HeadStart
@@ -45,11 +46,12 @@ class Session:
     @ivar isForPings: Did another peer open it, and does the program know nothing of it?
     """
 
+    _log = Logger()
     outcome: Outcome
 
     def __init__(
         self,
-        clock: IReactorTime,
+        reactor: PeerReactor,
         identity: Identity,
         introduction: Introduction,
         ports: LocalPorts,
@@ -69,7 +71,7 @@ class Session:
         @param timeout: Seconds that are left for finding a path.
         @param ended: Called once, when nothing of the session is left, its path included.
         """
-        self._clock = clock
+        self._reactor = reactor
         self.introduction = introduction
         self.ports = ports
         self.connected: Connected | None = None
@@ -80,7 +82,7 @@ class Session:
         self._ended = ended
         self._tls = IdentityTLS(identity, introduction.remote, applications)
         self._driver = SessionDriver(
-            clock,
+            reactor,
             SessionConfig(
                 isControlling=introduction.isControlling,
                 localCredentials=introduction.local,
@@ -101,17 +103,11 @@ class Session:
             (identity.peerID, introduction.remote),
             observe=self._punched,
             sayReady=self._sayReady,
+            openWaitingPort=self._openWaitingPort,
             ended=self._driverEnded,
         )
-        self._assist = AssistClient(
-            clock,
-            ports,
-            # Two listeners show whether the NAT maps by destination.
-            oneOfEachHost(main.registered.assist, limit=2),
-            introduction.ticket,
-            os.urandom,
-            self._mapped,
-        )
+        self._assists: list[AssistClient] = []
+        self._demultiplexer = demultiplexer
         self.path: Deferred[Outcome] = self._driver.result
         self.path.addCallbacks(self._succeeded, self._failed)
 
@@ -128,13 +124,26 @@ class Session:
         """
         if self._driver.isOver:
             return
+        # Two listeners show whether the NAT maps by destination.
+        self._ask(self.ports, listeners=2)
         transports = self.introduction.transports
-        if Transport.UDP in transports:
-            self._assist.askByUDP()
-        if Transport.TCP in transports:
-            self._assist.askByTCP()
         self._driver.addLocalCandidates(hostCandidates(self.ports, transports))
         self._driver.addRemoteCandidates(self.introduction.remoteCandidates)
+
+    def _ask(self, ports: LocalPorts, listeners: int) -> None:
+        assist = AssistClient(
+            self._reactor,
+            ports,
+            oneOfEachHost(self._main.registered.assist, limit=listeners),
+            self.introduction.ticket,
+            os.urandom,
+            self._mapped,
+        )
+        self._assists.append(assist)
+        if Transport.UDP in self.introduction.transports:
+            assist.askByUDP()
+        if Transport.TCP in self.introduction.transports:
+            assist.askByTCP()
 
     def candidatesReceived(self, candidates: Sequence[Candidate]) -> None:
         """
@@ -173,6 +182,18 @@ class Session:
         self._signalled("ready", isOutgoing=True)
         self._main.client.sendReady(self.introduction.sessionID).addErrback(_ignore)
 
+    def _openWaitingPort(self) -> None:
+        hosts = [base.host for base in self.ports.bases(Transport.UDP)]
+        try:
+            ports = LocalPorts.open(self._reactor, hosts, self._demultiplexer)
+        except NoLocalPort as error:
+            self._log.debug("no port to wait on: {error}", error=error)
+            return
+        candidates = waitingCandidates(ports, self.introduction.transports)
+        self._driver.addWaitingPorts(ports, candidates)
+        if not self._driver.isOver:
+            self._ask(ports, listeners=1)
+
     def _punched(self, event: PunchEvent) -> None:
         self._observe(Punched(at=event.at, session=self.introduction.sessionID, event=event))
 
@@ -185,7 +206,7 @@ class Session:
     ) -> None:
         self._observe(
             Mapped(
-                at=self._clock.seconds(),
+                at=self._reactor.seconds(),
                 session=self.introduction.sessionID,
                 transport=transport,
                 local=local,
@@ -193,11 +214,12 @@ class Session:
                 server=server,
             )
         )
+        self._driver.mappedAddressSeen(transport, local, mapped)
 
     def _signalled(self, kind: str, *, isOutgoing: bool) -> None:
         self._observe(
             Signalled(
-                at=self._clock.seconds(),
+                at=self._reactor.seconds(),
                 session=self.introduction.sessionID,
                 kind=kind,
                 isOutgoing=isOutgoing,
@@ -209,7 +231,7 @@ class Session:
         assert path is not None
         self.outcome = outcome
         self.connected = Connected(
-            at=self._clock.seconds(),
+            at=self._reactor.seconds(),
             session=self.introduction.sessionID,
             remotePeer=self.introduction.remote,
             remoteName=self.introduction.remoteName,
@@ -230,7 +252,7 @@ class Session:
         self._finish(SessionEnd(EndReason.CANCELLED if isCancelled else EndReason.FAILED, text))
         self._observe(
             Failed(
-                at=self._clock.seconds(),
+                at=self._reactor.seconds(),
                 session=self.introduction.sessionID,
                 reason="the session was cancelled" if isCancelled else text,
                 fates=failure.value.fates if isinstance(failure.value, NoPathFound) else (),
@@ -242,7 +264,8 @@ class Session:
         """
         The punching is over, with or without a path.
         """
-        self._assist.stop()
+        for assist in self._assists:
+            assist.stop()
         self._main.client.endSession(self.introduction.sessionID, end).addErrback(_ignore)
 
     def _driverEnded(self, driver: SessionDriver) -> None:

@@ -72,6 +72,7 @@ class Candidate:
     @ivar related: For reflexive and relayed candidates, the address that they were derived from.
     @ivar base: The local address that packets are sent from; C{None} for remote candidates, and
         where it is C{address} itself.
+    @ivar isWaiting: Of a local candidate: nothing is sent from it to where nothing came from.
     """
 
     foundation: str = attrs.field(validator=attrs.validators.matches_re(_FOUNDATION))
@@ -85,6 +86,7 @@ class Candidate:
     related: TransportAddress | None = None
     tcpType: TCPType | None = None
     base: TransportAddress | None = None
+    isWaiting: bool = False
 
     @property
     def sendingAddress(self) -> TransportAddress:

@@ -245,9 +245,10 @@ def canPair(local: Candidate, remote: Candidate) -> bool:
     They are of one transport and family. Loopback and link-local addresses reach only their own
     kind. Where the peer has the same private address and port, we would reach ourselves. Over TCP,
     at least one side must be able to connect to the other; a remote active candidate names no port,
-    so a pair with it is formed when its connection has come.
+    so a pair with it is formed when its connection has come. Likewise with a local candidate that
+    waits.
     """
-    if local.transport is not remote.transport:
+    if local.isWaiting or local.transport is not remote.transport:
         return False
     if local.sendingAddress.family is not remote.address.family:
         return False

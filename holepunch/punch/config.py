@@ -56,6 +56,8 @@ class SessionConfig:
         where NATs answer RST, two sides whose SYNs did not cross meet within a few round trips.
     @ivar connectTimeout: How long one connect may take.
     @ivar proofTimeout: How long a connection may stay open without proof of the credential.
+    @ivar waitingPortDelay: After how long without a path a second port is opened, on which this
+        side waits to be called first; at once where the NAT is seen to map by destination.
     @ivar punchTime: In the sequential flow, how long a connect that only opens the hole is kept.
     @ivar keepaliveInterval: Of consent checks; some NATs forget after 20 s.
     @ivar maximalUnproven: How many accepted connections may wait for their first valid check.
@@ -80,6 +82,7 @@ class SessionConfig:
     quickRetries: int = attrs.field(default=4, validator=attrs.validators.ge(0))
     connectTimeout: float = attrs.field(default=5.0, validator=_positive)
     proofTimeout: float = attrs.field(default=10.0, validator=_positive)
+    waitingPortDelay: float = attrs.field(default=2.0, validator=_positive)
     punchTime: float = attrs.field(default=0.15, validator=_positive)
     timeout: float = attrs.field(default=30.0, validator=_positive)
     keepaliveInterval: float = attrs.field(

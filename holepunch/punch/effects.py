@@ -94,6 +94,14 @@ class CloseConnection:
 
 
 @attrs.frozen
+class OpenWaitingPort:
+    """
+    Open a second port, ask one assist listener from it, and add its candidates, as waiting ones
+    (C{Candidate.isWaiting}; over TCP, passive).
+    """
+
+
+@attrs.frozen
 class SayReady:
     """
     Sequential flow: the hole is open; tell the other peer that it may connect now.
@@ -238,6 +246,7 @@ Effect: TypeAlias = (
     | OpenConnection
     | SendStream
     | CloseConnection
+    | OpenWaitingPort
     | SayReady
     | StartStream
     | PathSelected

@@ -26,6 +26,7 @@ from holepunch.punch.effects import (
     DatagramReceived,
     Effect,
     EventKind,
+    OpenWaitingPort,
     Path,
     PathLost,
     PathSelected,
@@ -41,6 +42,7 @@ from holepunch.punch.sessionstate import SESSION_TRANSITIONS, SessionEvent, Sess
 from holepunch.punch.streamchecks import StreamChecks
 from holepunch.punch.streamconnection import StreamConnection
 from holepunch.punch.streamconnections import StreamConnections
+from holepunch.punch.waitingport import WaitingPort
 from holepunch.stun import looksLikeStun
 
 _BUFFERED_DATAGRAMS = 16
@@ -86,6 +88,7 @@ class PunchSession:
         )
         self._state = SessionState.GATHERING
         self._deadline = now + config.timeout
+        self._waitingPort = WaitingPort(config.waitingPortDelay, now)
         self._isLocalComplete = False
         self._isRemoteComplete = False
         self._buffered: deque[DatagramReceived] = deque(maxlen=_BUFFERED_DATAGRAMS)
@@ -182,6 +185,19 @@ class PunchSession:
         Use a candidate that the other side announced. What is of no use is ignored.
         """
         self._addCandidate(candidate, False, now)
+
+    def mappedAddressSeen(
+        self,
+        transport: Transport,
+        base: TransportAddress,
+        mapped: TransportAddress,
+        now: float,
+    ) -> None:
+        """
+        An assist listener saw C{base} at C{mapped}; the other side hears of it from the service.
+        """
+        self._waitingPort.mapped(transport, base, mapped, now)
+        self._turn(now)
 
     def endOfLocalCandidates(self, now: float) -> None:
         """
@@ -303,7 +319,7 @@ class PunchSession:
         if self._consent is not None:
             times.append(self._consent.nextTimeout())
         elif self._state.isSearching:
-            times += [self._deadline, self._election.wakeAt]
+            times += [self._deadline, self._election.wakeAt, self._waitingPort.nextTimeout()]
         return min((at for at in times if at is not None), default=None)
 
     def close(self, reason: str, now: float) -> None:
@@ -366,6 +382,8 @@ class PunchSession:
         else:
             self._streams.sendFirstChecks(now)
             self._failIfOver(now)
+            if self._state.isSearching and self._waitingPort.take(now):
+                self._journal.add(OpenWaitingPort())
 
     def _selectPair(self, pair: CandidatePair, now: float) -> None:
         self._datagrams.stopSearching(pair)

@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from holepunch.address import Transport
 from holepunch.errors import NoPathFound, PathLost
 from holepunch.lab import LinkSpec, Topology
-from holepunch.nat import NAMED_BEHAVIOURS
+from holepunch.nat import NAMED_BEHAVIOURS, Filtering, NATBehaviour
 from holepunch.peer import DatagramPath, Peer, PeerConfig, SecureStream, SessionOptions
 from holepunch.peer.events import Connected
 from holepunch.punch import TCPFlow
@@ -27,6 +27,18 @@ SYMMETRIC = ("symmetric", "symmetric-random")
 TCP = SessionOptions()
 SEQUENTIAL = SessionOptions(tcpFlow=TCPFlow.SEQUENTIAL)
 UDP = SessionOptions(transports=frozenset({Transport.UDP}))
+
+
+def between(alice: NATBehaviour, bob: NATBehaviour, link: LinkSpec | None = None) -> Topology:
+    """
+    Two hosts, each behind a NAT of its own.
+    """
+    topology = Topology.parse("port-restricted/port-restricted", link or LinkSpec(latency=0.01))
+    nats = tuple(
+        attrs.evolve(nat, behaviour=behaviour)
+        for nat, behaviour in zip(topology.nats, (alice, bob), strict=True)
+    )
+    return attrs.evolve(topology, nats=nats)
 
 
 class ScenarioTestCase(SynchronousTestCase):
@@ -152,6 +164,26 @@ class NATPairTests(ScenarioTestCase):
         for pair in self._pairs():
             with self.subTest(pair):
                 self.assertDatagramsEcho(self.build(pair))
+
+    def test_openMapping(self) -> None:
+        """
+        A NAT that uses another port for each destination, and lets everybody in at each, meets one
+        that keeps its port and lets in only who was sent to: at once, whichever side asks.
+        """
+        opened = attrs.evolve(
+            NAMED_BEHAVIOURS["symmetric-random"], filtering=Filtering.ENDPOINT_INDEPENDENT
+        )
+        for kind in ("address-restricted", "port-restricted-rst", "linux-masquerade"):
+            strict = NAMED_BEHAVIOURS[kind]
+            for pair in ((opened, strict), (strict, opened)):
+                for options in (TCP, SEQUENTIAL, UDP):
+                    with self.subTest(f"{kind} {options}"):
+                        network = self.build(between(*pair))
+                        if options is UDP:
+                            self.assertDatagramsEcho(network)
+                        else:
+                            self.assertEchoes(network, options)
+                        self.assertLess(self.connected(network).seconds, 1.9)
 
     def test_rudeNATs(self) -> None:
         """

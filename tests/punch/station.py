@@ -23,6 +23,7 @@ from holepunch.punch import (
     DatagramReceived,
     Effect,
     OpenConnection,
+    OpenWaitingPort,
     Path,
     PathLost,
     PathSelected,
@@ -35,6 +36,7 @@ from holepunch.punch import (
     StartStream,
     StreamData,
     TCPFlow,
+    TCPType,
     Trace,
     gatheredCandidate,
 )
@@ -58,6 +60,8 @@ class Station:
 
     @ivar isStrict: Accepted connections get to the session only when their first bytes are a frame
         that names it, as with the real driver.
+    @ivar observer: Tells the mapped address of a port on which the station waits.
+    @ivar bases: All its ports.
     @ivar heard: Application data that arrived.
     @ivar selections: Each path that was selected, and when.
     """
@@ -76,9 +80,12 @@ class Station:
     lost: PathLost | None = None
     heard: list[bytes] = attrs.field(factory=list)
     started: set[int] = attrs.field(factory=set)
+    bases: set[TransportAddress] = attrs.field(factory=set)
     other: Station | None = None
+    observer: Observer | None = None
     signalling: float = 0.05
     isControlling: bool = True
+    transports: frozenset[Transport] = BOTH
     mapped: dict[Transport, TransportAddress] = attrs.field(factory=dict)
     _connections: dict[int, MiniConnection] = attrs.field(factory=dict)
     _ids: dict[MiniConnection, int] = attrs.field(factory=dict)
@@ -87,6 +94,7 @@ class Station:
 
     def __attrs_post_init__(self) -> None:
         self.network.hosts[self.host] = self._receive
+        self.bases.add(self.base)
         self.tcp = MiniTCP(self.wire, self.network, self._accepted)
 
     @property
@@ -115,6 +123,7 @@ class Station:
         Begin the session.
         """
         self.isControlling = config.isControlling
+        self.transports = config.transports
         self.session = PunchSession(config, self.wire.now)
         if Transport.TCP in config.transports:
             self.tcp.listening.add(self.base)
@@ -183,6 +192,8 @@ class Station:
                 if connection is not None:
                     self._ids.pop(connection, None)
                     self.tcp.close(connection)
+            case OpenWaitingPort():
+                self._openWaitingPort()
             case StartStream():
                 self.started.add(effect.connection)
                 self.tcp.write(self._connections[effect.connection], HELLO)
@@ -200,6 +211,30 @@ class Station:
                 self.lost = effect
             case Trace():
                 pass
+
+    def _openWaitingPort(self) -> None:
+        if self.observer is None:
+            return
+        base = attrs.evolve(self.base, port=self.port + 1)
+        self.bases.add(base)
+        if Transport.TCP in self.transports:
+            self.tcp.listening.add(base)
+        for transport in self.transports:
+            candidate = gatheredCandidate(
+                CandidateType.HOST, transport, base, tcpType=TCPType.PASSIVE
+            )
+            self.session.addLocalCandidate(attrs.evolve(candidate, isWaiting=True), self.wire.now)
+        self.observer.ask(self, base, self._observed)
+
+    def _observed(self, transport: Transport, mapped: TransportAddress) -> None:
+        candidate = gatheredCandidate(CandidateType.SERVER_REFLEXIVE, transport, mapped)
+
+        def tell() -> None:
+            if self.other is not None and transport in self.transports:
+                self.other.session.addRemoteCandidate(candidate, self.wire.now)
+                self.other.pump()
+
+        self.wire.callLater(self.signalling, tell)
 
     def send(self, local: TransportAddress, remote: TransportAddress, data: bytes) -> None:
         """
@@ -238,7 +273,7 @@ class Station:
     def _receive(self, packet: Packet) -> None:
         if packet.protocol is Protocol.TCP or packet.icmp is not None:
             self.tcp.receive(packet)
-        elif packet.destination == self.base:
+        elif packet.destination in self.bases:
             self.session.receiveDatagram(
                 packet.destination, packet.source, packet.payload, self.wire.now
             )
@@ -312,7 +347,7 @@ class Observer:
 
     wire: Wire
     host: str = "198.51.100.1"
-    seen: dict[tuple[Protocol, str], TransportAddress] = attrs.field(factory=dict)
+    told: dict[str, Callable[[Transport, TransportAddress], None]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.wire.public.hosts[self.host] = self._receive
@@ -330,37 +365,46 @@ class Observer:
 
     def _receive(self, packet: Packet) -> None:
         if packet.protocol is Protocol.UDP:
-            self.seen[Protocol.UDP, packet.payload.decode()] = packet.source
+            self._seen(Transport.UDP, packet.payload, packet.source)
         else:
             self.tcp.receive(packet)
             if isinstance(packet.payload, tuple) and packet.payload[1]:
-                self.seen[Protocol.TCP, packet.payload[1].decode()] = packet.source
+                self._seen(Transport.TCP, packet.payload[1], packet.source)
+
+    def _seen(self, transport: Transport, name: bytes, source: TransportAddress) -> None:
+        self.told[name.decode()](transport, source)
+
+    def ask(
+        self,
+        station: Station,
+        base: TransportAddress,
+        mapped: Callable[[Transport, TransportAddress], None],
+    ) -> None:
+        """
+        Let C{station} ask from C{base}, by UDP several times, for an answer may be lost.
+        """
+        name = str(base)
+        self.told[name] = mapped
+
+        def made(connection: MiniConnection) -> None:
+            station.tcp.write(connection, name.encode())
+
+        def nothing(*_: object) -> None:
+            pass
+
+        for delay in (0.0, 0.5, 1.0, 2.0, 4.0):
+            self.wire.callLater(delay, lambda: station.send(base, self.address, name.encode()))
+        station.tcp.connect(base, self.address, made, nothing, nothing, nothing)
 
 
 def gather(observer: Observer, stations: Iterable[Station]) -> None:
     """
     Let the stations learn their mapped addresses, over UDP and over TCP.
     """
-    wire = observer.wire
-    stations = list(stations)
     for station in stations:
-        name = str(station.base)
-
-        def made(connection: MiniConnection, station: Station = station, name: str = name) -> None:
-            station.tcp.write(connection, name.encode())
-
-        def nothing(*_: object) -> None:
-            pass
-
-        station.send(station.base, observer.address, name.encode())
-        station.tcp.connect(station.base, observer.address, made, nothing, nothing, nothing)
-    run(wire, lambda: False, 1.0 + 4 * wire.latency)
-    for station in stations:
-        name = str(station.base)
-        for protocol, transport in ((Protocol.UDP, Transport.UDP), (Protocol.TCP, Transport.TCP)):
-            mapped = observer.seen.get((protocol, name))
-            if mapped is not None:
-                station.mapped[transport] = mapped
+        station.observer = observer
+        observer.ask(station, station.base, station.mapped.__setitem__)
+    run(observer.wire, lambda: False, 5.0 + 4 * observer.wire.latency)
 
 
 def run(wire: Wire, isDone: Callable[[], bool], limit: float = 60.0) -> None:

@@ -104,13 +104,19 @@ def isReachable(target: NATBehaviour | None, origin: NATBehaviour | None) -> boo
     """
     Can C{origin} send to the address that C{target} announced, and be let in?
     """
-    if target is None:
+    if target is None or target.filtering is Filtering.ENDPOINT_INDEPENDENT:
         return True
-    if target.mapping is not Mapping.ENDPOINT_INDEPENDENT:
+    if not keepsPort(target):
         return False
-    if target.filtering is not Filtering.ADDRESS_AND_PORT_DEPENDENT:
-        return True
-    return origin is None or origin.mapping is Mapping.ENDPOINT_INDEPENDENT
+    return target.filtering is Filtering.ADDRESS_DEPENDENT or origin is None or keepsPort(origin)
+
+
+def keepsPort(behaviour: NATBehaviour) -> bool:
+    """
+    Does every destination see the same port, as long as no other host inside uses it?
+    """
+    isPreserved = behaviour.ports is PortAllocation.PRESERVED
+    return isPreserved or behaviour.mapping is Mapping.ENDPOINT_INDEPENDENT
 
 
 scenarios = st.builds(
