@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from holepunch.address import Transport
 from holepunch.errors import NoPathFound, PathLost
 from holepunch.lab import LinkSpec, Topology
-from holepunch.nat import NAMED_BEHAVIOURS, Filtering, NATBehaviour
+from holepunch.nat import NAMED_BEHAVIOURS, Filtering
 from holepunch.peer import DatagramPath, Peer, PeerConfig, SecureStream, SessionOptions
 from holepunch.peer.events import Connected
 from holepunch.punch import TCPFlow
@@ -27,18 +27,6 @@ SYMMETRIC = ("symmetric", "symmetric-random")
 TCP = SessionOptions()
 SEQUENTIAL = SessionOptions(tcpFlow=TCPFlow.SEQUENTIAL)
 UDP = SessionOptions(transports=frozenset({Transport.UDP}))
-
-
-def between(alice: NATBehaviour, bob: NATBehaviour, link: LinkSpec | None = None) -> Topology:
-    """
-    Two hosts, each behind a NAT of its own.
-    """
-    topology = Topology.parse("port-restricted/port-restricted", link or LinkSpec(latency=0.01))
-    nats = tuple(
-        attrs.evolve(nat, behaviour=behaviour)
-        for nat, behaviour in zip(topology.nats, (alice, bob), strict=True)
-    )
-    return attrs.evolve(topology, nats=nats)
 
 
 class ScenarioTestCase(SynchronousTestCase):
@@ -178,7 +166,7 @@ class NATPairTests(ScenarioTestCase):
             for pair in ((opened, strict), (strict, opened)):
                 for options in (TCP, SEQUENTIAL, UDP):
                     with self.subTest(f"{kind} {options}"):
-                        network = self.build(between(*pair))
+                        network = self.build(Topology.twoNATs(*pair))
                         if options is UDP:
                             self.assertDatagramsEcho(network)
                         else:
