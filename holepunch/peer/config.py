@@ -12,6 +12,7 @@ import attrs
 
 from holepunch.address import Transport
 from holepunch.punch import TCPFlow
+from holepunch.rendezvous.introduction import RelayPolicy, Use
 
 
 def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -24,14 +25,20 @@ class SessionOptions:
     """
     How one session is to be punched.
 
-    @ivar transports: What to punch with; with both, TCP is preferred within a short head start.
+    @ivar transports: What to punch with. With both, TCP is preferred within a short head start;
+        but where the path may be moved to a relay and back, UDP is.
     @ivar tcpFlow: Do both sides connect at once, or one after the other?
     @ivar timeout: Seconds from the request to the path.
+    @ivar relay: May a relay carry the data, if the service offers one? With C{ONLY} the two peers
+        learn no address of each other.
+    @ivar use: What a path for datagrams is for: streams, or datagrams of the program.
     """
 
     transports: frozenset[Transport] = frozenset({Transport.TCP})
     tcpFlow: TCPFlow = TCPFlow.SIMULTANEOUS
     timeout: float = attrs.field(default=30.0, validator=_positive)
+    relay: RelayPolicy = RelayPolicy.AUTO
+    use: Use = Use.STREAMS
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +55,8 @@ class PeerConfig:
     @ivar sessionLimit: How many sessions may be under way at once.
     @ivar initialReconnectDelay: Seconds before the first try to register again.
     @ivar maxReconnectDelay: Seconds to which that delay grows.
+    @ivar interfaceInterval: Seconds between two looks at this machine's addresses; it registers
+        anew when they have changed.
     """
 
     retryDelay: float = attrs.field(default=1.0, validator=_positive)
@@ -62,3 +71,4 @@ class PeerConfig:
     sessionLimit: int = 64
     initialReconnectDelay: float = 0.5
     maxReconnectDelay: float = 30.0
+    interfaceInterval: float = attrs.field(default=5.0, validator=_positive)

@@ -23,10 +23,13 @@ from holepunch.identity import PeerID
 from holepunch.punch.candidate import Candidate
 from holepunch.punch.credentials import Credentials
 from holepunch.rendezvous.introduction import Ticket
+from holepunch.rendezvous.relaygrant import RelayGrant
 
 MAX_CANDIDATES = 32
 MAX_TEXT = 1000
 MAX_VALUE = 65535
+MAX_GRANT = 4000
+MAX_RELAYS = 8
 _TICKET_PART = re.compile(r"[!-~]{1,256}\Z")
 
 _T = TypeVar("_T")
@@ -202,3 +205,32 @@ class TicketText(_Value[Ticket]):
         if not (_TICKET_PART.match(name) and _TICKET_PART.match(key) and 0 <= seconds < math.inf):
             raise MalformedMessage("a ticket has a name or a key that cannot be used")
         return Ticket(name=name, key=key.encode("ascii"), lifetime=seconds)
+
+
+class RelayGrantText(_Value[RelayGrant]):
+    """
+    Leave to use a relay, a line each: user name, password, realm, nonce, the lifetime in seconds,
+    then the relay's addresses as URIs (RFC 7065).
+    """
+
+    limit = MAX_GRANT
+
+    def format(self, value: RelayGrant) -> str:
+        lines = (value.username, value.password, value.realm, value.nonce, f"{value.lifetime:g}")
+        return "\n".join((*lines, *value.servers))
+
+    def parse(self, text: str) -> RelayGrant:
+        username, password, realm, nonce, lifetime, *servers = text.split("\n")
+        if not servers or len(servers) > MAX_RELAYS:
+            raise MalformedMessage("a relay has no address, or too many")
+        seconds = float(lifetime)
+        if not 0 < seconds < math.inf:
+            raise MalformedMessage("the leave to use a relay has no lifetime")
+        return RelayGrant(
+            username=username,
+            password=password,
+            realm=realm,
+            nonce=nonce,
+            lifetime=seconds,
+            servers=tuple(servers),
+        )

@@ -16,7 +16,7 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import ConnectionClosed
+from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.protocols import amp
@@ -53,7 +53,9 @@ from holepunch.rendezvous.introduction import (
     Introduction,
     IntroductionPolicy,
     Registered,
+    RelayPolicy,
     SessionEnd,
+    Use,
 )
 from holepunch.rendezvous.line import Line, shortened
 from holepunch.rendezvous.location import ServiceLocation
@@ -119,6 +121,9 @@ class RendezvousClient(Line):
         transports: Sequence[Transport],
         flow: TCPFlow = TCPFlow.SIMULTANEOUS,
         candidates: Sequence[Candidate] = (),
+        use: Use = Use.STREAMS,
+        relay: RelayPolicy = RelayPolicy.NEVER,
+        continues: str | None = None,
     ) -> Deferred[Introduction]:
         """
         Ask to be introduced to the peer with this name or ID.
@@ -127,6 +132,7 @@ class RendezvousClient(Line):
 
         @param candidates: Those of the local ports to be used; none if these are the registered
             ones, whose mapped addresses the service knows already.
+        @param continues: An earlier session with that peer, whose streams are to go on.
         @raise UnknownPeer: Nobody is registered so.
         @raise PeerNotListening: That peer accepts no sessions.
         @raise PeerIsSelf: It is this peer.
@@ -138,6 +144,9 @@ class RendezvousClient(Line):
             transports=tuple(transports),
             flow=flow,
             candidates=tuple(candidates),
+            use=use,
+            relay=relay,
+            continues=continues,
         )
         introduced: Deferred[Introduction] = Deferred()
 
@@ -271,7 +280,7 @@ class RendezvousClient(Line):
             )
 
     def _lossOf(self, failure: Failure) -> RendezvousError:
-        return RendezvousUnreachable(f"the main connection was lost: {failure.getErrorMessage()}")
+        return RendezvousUnreachable(f"the main connection was lost: {lossOf(failure.value)}")
 
     # --- commands ---
 
@@ -354,6 +363,19 @@ class RendezvousClient(Line):
             return Failure(self._reason or self._lossOf(failure))
         text = printable(str(error))
         return Failure(RendezvousError(f"the rendezvous service failed: {text}"))
+
+
+def lossOf(error: BaseException | None) -> str:
+    """
+    Why a connection to the service ended, as the rest of a sentence.
+
+    Twisted's own words speak of an other side, which for a peer is another peer.
+    """
+    if isinstance(error, ConnectionDone):
+        return "the rendezvous service closed it"
+    if isinstance(error, ConnectionClosed):
+        return ", ".join(["it broke off", *map(str, error.args)])
+    return str(error).rstrip(".")
 
 
 def _introduction(fields: dict[str, Any]) -> Introduction:

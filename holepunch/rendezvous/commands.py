@@ -26,10 +26,11 @@ from holepunch.rendezvous.arguments import (
     Credential,
     Endpoint,
     Many,
+    RelayGrantText,
     Text,
     TicketText,
 )
-from holepunch.rendezvous.introduction import EndReason, IntroductionPolicy
+from holepunch.rendezvous.introduction import EndReason, IntroductionPolicy, RelayPolicy, Use
 
 
 def _errors(*kinds: type[Exception]) -> dict[type[Exception], bytes]:
@@ -69,6 +70,11 @@ _INTRODUCTION: list[tuple[bytes, Argument]] = [
     (b"remoteCredentials", Credential()),
     (b"remoteCandidates", Many(CandidateText())),
     (b"ticket", TicketText()),
+    (b"use", Choice(Use)),
+    (b"relay", Choice(RelayPolicy)),
+    (b"relayLocal", Credential(optional=True)),
+    (b"relayRemote", Credential(optional=True)),
+    (b"continues", Text(optional=True)),
 ]
 
 
@@ -97,6 +103,7 @@ class Register(Command):
         (b"assist", Many(Endpoint())),
         (b"keepaliveInterval", Float()),
         (b"version", Text()),
+        (b"relay", RelayGrantText(optional=True)),
     ]
     errors = _errors(errors.NameTaken, errors.BadName, errors.SessionRefused)
 
@@ -106,7 +113,9 @@ class RequestSession(Command):
     Peer to service: introduce me to the peer with this name or ID.
 
     C{candidates} are those of the local ports that the peer will use, where these are not the
-    registered ones; it is empty where they are.
+    registered ones; it is empty where they are. Relayed ones may be among them in any case.
+    C{continues} names an earlier session of the two, whose streams are to go on: that one may be
+    asked for which accepts no other sessions.
     """
 
     arguments = [
@@ -114,6 +123,9 @@ class RequestSession(Command):
         (b"transports", Many(Choice(Transport), most=2)),
         (b"flow", Choice(TCPFlow)),
         (b"candidates", Many(CandidateText())),
+        (b"use", Choice(Use)),
+        (b"relay", Choice(RelayPolicy)),
+        (b"continues", Text(optional=True)),
     ]
     response = _INTRODUCTION
     errors = _errors(

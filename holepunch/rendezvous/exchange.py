@@ -22,13 +22,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from holepunch.address import Transport, TransportAddress
+from holepunch.identity import PeerID
 from holepunch.interfaces import IRegistry
 from holepunch.rendezvous.complaints import Complaints
 from holepunch.rendezvous.limits import AddressCounts, Limits
 from holepunch.rendezvous.registry import MemoryRegistry, Observation, Registration
+from holepunch.rendezvous.relaygrant import RelayGrant
 from holepunch.rendezvous.switchboard import Effect, Observed, Switchboard
 
 KEEPALIVE_INTERVAL = 10.0
+RelayGranter = Callable[[PeerID], RelayGrant | None]
 _OBSERVATIONS = 8
 
 
@@ -70,7 +73,13 @@ class Exchange:
         keepaliveInterval: float = KEEPALIVE_INTERVAL,
         assist: Sequence[TransportAddress] = (),
         randomBytes: Callable[[int], bytes] = os.urandom,
+        relay: RelayGranter | None = None,
+        relayHosts: Sequence[str] = (),
     ) -> None:
+        """
+        @param relay: Gives a peer leave to use the relay; C{None} where there is none.
+        @param relayHosts: The IP addresses of a relay that does not tell us of its allocations.
+        """
         self.clock = clock
         self.limits = limits if limits is not None else Limits()
         self.registry: IRegistry = registry if registry is not None else MemoryRegistry()
@@ -82,7 +91,10 @@ class Exchange:
         self._lines: dict[int, ILineToPeer] = {}
         self._numbers = itertools.count(1)
         self._timer: IDelayedCall | None = None
+        self._relay: RelayGranter | None = None
         self._isFlushing = False
+        if relay is not None:
+            self.offerRelay(relay, relayHosts)
         self._stopped: Deferred[None] | None = None
 
     @property
@@ -130,6 +142,30 @@ class Exchange:
         An assist request with a good ticket came from C{address}.
         """
         self.switchboard.observe(username, transport, address, self.clock.seconds())
+        self.flush()
+
+    def offerRelay(self, relay: RelayGranter, hosts: Sequence[str] = ()) -> None:
+        """
+        From now on there is a relay.
+
+        @param hosts: Its IP addresses, where it does not tell us of its allocations.
+        """
+        self._relay = relay
+        self.switchboard.offerRelay(hosts)
+
+    def relayGrantFor(self, registration: Registration) -> RelayGrant | None:
+        """
+        Leave to use the relay, if there is one.
+        """
+        return None if self._relay is None else self._relay(registration.peerID)
+
+    def relayAllocated(self, peerID: PeerID, relayed: TransportAddress) -> None:
+        """
+        The relay has an allocation of a peer: the others in its sessions may be told at once.
+        """
+        for number, line in self._lines.items():
+            if line.registration is not None and line.registration.peerID == peerID:
+                self.switchboard.relayed(number, relayed)
         self.flush()
 
     def flush(self) -> None:

@@ -25,6 +25,7 @@ from holepunch.identity import PeerID
 from holepunch.punch.candidate import Candidate
 from holepunch.punch.config import TCPFlow
 from holepunch.punch.credentials import Credentials
+from holepunch.rendezvous.relaygrant import RelayGrant
 
 VERSION = 1
 
@@ -36,6 +37,29 @@ class IntroductionPolicy(enum.Enum):
 
     AT_ONCE = "at-once"
     ASK = "ask"
+
+
+class Use(enum.Enum):
+    """
+    What a path for datagrams is used for: streams, by QUIC, or datagrams as they are.
+
+    A session without a relay whose path is a TCP connection carries one stream in any case.
+    """
+
+    STREAMS = "streams"
+    DATAGRAMS = "datagrams"
+
+
+class RelayPolicy(enum.Enum):
+    """
+    May a relay carry the data? The value is that of C{--relay}.
+
+    With C{ONLY} neither side is told an address of the other one.
+    """
+
+    AUTO = "auto"
+    NEVER = "never"
+    ONLY = "only"
 
 
 class EndReason(enum.Enum):
@@ -116,6 +140,7 @@ class Registered:
     @ivar assist: The assist listeners, the primary one first.
     @ivar keepaliveInterval: Seconds of silence after which each side pings.
     @ivar version: The software of the service, for people.
+    @ivar relay: The relay that this peer may use, if the service has one.
     """
 
     peerID: PeerID
@@ -126,6 +151,7 @@ class Registered:
     assist: tuple[TransportAddress, ...]
     keepaliveInterval: float
     version: str
+    relay: RelayGrant | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -145,6 +171,11 @@ class Introduction:
     @ivar remoteCredentials: The other side's.
     @ivar remoteCandidates: Everything that the service may tell of the other side so far.
     @ivar ticket: For assist requests of this session: the service passes on what it observes.
+    @ivar use: What a path for datagrams is used for.
+    @ivar relay: May a relay carry the data? C{NEVER} where the service has none.
+    @ivar relayLocal: This side's credentials for checks through the relay.
+    @ivar relayRemote: The other side's.
+    @ivar continues: The session whose streams are to go on over the path of this one.
     """
 
     sessionID: str
@@ -159,6 +190,18 @@ class Introduction:
     remoteCredentials: Credentials = attrs.field(repr=False)
     remoteCandidates: tuple[Candidate, ...]
     ticket: Ticket
+    use: Use = Use.STREAMS
+    relay: RelayPolicy = RelayPolicy.NEVER
+    relayLocal: Credentials | None = None
+    relayRemote: Credentials | None = attrs.field(default=None, repr=False)
+    continues: str | None = None
+
+    @property
+    def isMovable(self) -> bool:
+        """
+        Does every path of the session carry datagrams, so that it can be moved to a better one?
+        """
+        return self.relay is not RelayPolicy.NEVER
 
 
 @attrs.frozen

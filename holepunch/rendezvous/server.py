@@ -51,7 +51,9 @@ from holepunch.rendezvous.introduction import (
     Introduction,
     IntroductionPolicy,
     Registered,
+    RelayPolicy,
     SessionEnd,
+    Use,
 )
 from holepunch.rendezvous.registry import Registration, checkName
 from holepunch.rendezvous.switchboard import (
@@ -230,6 +232,7 @@ class MainConnection(GuardedLine):
             assist=self.exchange.assist,
             keepaliveInterval=self.exchange.keepaliveInterval,
             version=__version__,
+            relay=self.exchange.relayGrantFor(registration),
         )
 
     @RequestSession.responder
@@ -242,6 +245,9 @@ class MainConnection(GuardedLine):
         transports: tuple[Transport, ...],
         flow: TCPFlow,
         candidates: tuple[Candidate, ...],
+        use: Use,
+        relay: RelayPolicy,
+        continues: str | None,
     ) -> dict[str, Any]:
         found = await maybeDeferred(self.exchange.registry.find, target)
         registration = self._mustBeRegistered()
@@ -254,7 +260,7 @@ class MainConnection(GuardedLine):
             raise UnknownPeer(f"no peer {target[:80]} is registered: it is offline, or misspelt")
         if found.peerID == registration.peerID:
             raise PeerIsSelf
-        if not found.accepts:
+        if not found.accepts and continues is None:
             raise PeerNotListening(f"the peer {target[:80]} is online, but accepts no connections")
         await maybeDeferred(self.authoriseSession, found, transports)
         sessionID = self.exchange.switchboard.request(
@@ -263,6 +269,9 @@ class MainConnection(GuardedLine):
             transports=transports,
             flow=flow,
             candidates=candidates,
+            use=use,
+            relay=relay,
+            continues=continues,
             now=self.clock.seconds(),
         )
         introduced = self._waiting[sessionID] = Deferred()

@@ -8,7 +8,7 @@ Driven by: the L{Switchboard}.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import attrs
 
@@ -17,7 +17,7 @@ from holepunch.punch.candidate import Candidate, CandidateType
 from holepunch.punch.config import TCPFlow
 from holepunch.punch.credentials import Credentials
 from holepunch.punch.priority import gatheredCandidate
-from holepunch.rendezvous.introduction import Introduction, Ticket
+from holepunch.rendezvous.introduction import Introduction, RelayPolicy, Ticket, Use
 from holepunch.rendezvous.registry import Registration
 from holepunch.rendezvous.trust import Verdict, judge
 
@@ -33,6 +33,7 @@ class Side:
     @ivar hasOwnPorts: Does it use other local ports than those that it registered?
     @ivar isIntroduced: Has it been told about the other side?
     @ivar isReady: Has it said so?
+    @ivar relayCredentials: Those for checks through the relay, where there may be any.
     """
 
     registration: Registration
@@ -41,6 +42,7 @@ class Side:
     hasOwnPorts: bool = False
     isIntroduced: bool = False
     isReady: bool = False
+    relayCredentials: Credentials | None = None
     _dropped: int = 0
     _observed: set[TransportAddress] = attrs.field(factory=set)
     _hosts: set[str] = attrs.field(factory=set)
@@ -107,13 +109,24 @@ class Side:
             else:
                 self._dropped += 1
 
-    def release(self, areBothHere: bool, transports: tuple[Transport, ...]) -> list[Candidate]:
+    def release(
+        self, areBothHere: bool, transports: tuple[Transport, ...], relayHosts: Collection[str]
+    ) -> list[Candidate]:
         """
         Take those of the claimed candidates that may be passed on by now.
+
+        @param transports: What direct ones may use.
+        @param relayHosts: Where relayed ones may be.
         """
         released = []
         held = []
         for candidate in self._held:
+            if candidate.type is CandidateType.RELAYED:
+                if candidate.address.host not in relayHosts:
+                    self._dropped += 1
+                elif self.knows(candidate):
+                    released.append(candidate)
+                continue
             verdict = judge(candidate, self._observed, self._hosts, areBothHere)
             if verdict is Verdict.HELD:
                 held.append(candidate)
@@ -131,6 +144,9 @@ class Session:
     Two peers that are to reach each other.
 
     @ivar isAwaitingAnswer: Is the requester told nothing before the other peer has answered?
+    @ivar relay: May a relay carry the data? With C{ONLY}, no other addresses are passed on.
+    @ivar relayHosts: Where relayed addresses may be that the peers themselves tell us of.
+    @ivar continues: The session whose streams are to go on.
     """
 
     sessionID: str
@@ -140,6 +156,17 @@ class Session:
     flow: TCPFlow
     expiresAt: float
     isAwaitingAnswer: bool = False
+    use: Use = Use.STREAMS
+    relay: RelayPolicy = RelayPolicy.NEVER
+    relayHosts: frozenset[str] = frozenset()
+    continues: str | None = None
+
+    @property
+    def isMovable(self) -> bool:
+        """
+        May the path be moved: to a relay, and away from it?
+        """
+        return self.relay is not RelayPolicy.NEVER
 
     @property
     def sides(self) -> tuple[Side, Side]:
@@ -164,18 +191,33 @@ class Session:
         """
         The service saw C{side} at a mapped address. Is that a new candidate?
         """
-        if not side.saw(address) or transport not in self.transports:
+        if not side.saw(address) or transport not in self._directTransports:
             return False
         return side.knows(
             gatheredCandidate(CandidateType.SERVER_REFLEXIVE, transport, address, server="assist")
         )
+
+    def relayed(self, side: Side, address: TransportAddress) -> bool:
+        """
+        The relay has given C{side} an address. Is that a new candidate?
+        """
+        if not self.isMovable:
+            return False
+        return side.knows(
+            gatheredCandidate(CandidateType.RELAYED, Transport.UDP, address, server="relay")
+        )
+
+    @property
+    def _directTransports(self) -> tuple[Transport, ...]:
+        return () if self.relay is RelayPolicy.ONLY else self.transports
 
     def release(self, side: Side) -> list[Candidate]:
         """
         Take those candidates of C{side} that may be told to the other one by now.
         """
         areBothHere = self.requester.isHere and self.target.isHere
-        return side.release(areBothHere, self.transports)
+        hosts = self.relayHosts if self.isMovable else ()
+        return side.release(areBothHere, self._directTransports, hosts)
 
     def introductionFor(self, side: Side, candidates: tuple[Candidate, ...]) -> Introduction:
         """
@@ -198,4 +240,9 @@ class Session:
             remoteCredentials=other.credentials,
             remoteCandidates=candidates,
             ticket=side.ticket,
+            use=self.use,
+            relay=self.relay,
+            relayLocal=side.relayCredentials,
+            relayRemote=other.relayCredentials,
+            continues=self.continues,
         )

@@ -15,7 +15,7 @@ import attrs
 
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import SessionRefused, TooManyRequests, UnknownSession
-from holepunch.punch.candidate import Candidate
+from holepunch.punch.candidate import Candidate, CandidateType
 from holepunch.punch.config import TCPFlow
 from holepunch.punch.credentials import Credentials
 from holepunch.rendezvous.introduction import (
@@ -23,8 +23,10 @@ from holepunch.rendezvous.introduction import (
     EndReason,
     Introduction,
     IntroductionPolicy,
+    RelayPolicy,
     SessionEnd,
     Ticket,
+    Use,
 )
 from holepunch.rendezvous.limits import Limits
 from holepunch.rendezvous.registry import Observation, Registration
@@ -116,6 +118,8 @@ class Switchboard:
         self._sessions: dict[str, Session] = {}
         self._ofConnection: dict[int, dict[str, Session]] = {}
         self._effects: list[Effect] = []
+        self._relayHosts: frozenset[str] | None = None
+        self._relayed: dict[int, TransportAddress] = {}
         self.refusedCandidates = 0
 
     def __len__(self) -> int:
@@ -162,9 +166,31 @@ class Switchboard:
         """
         for session in list(self._ofConnection.get(connection, {}).values()):
             self._end(session, SessionEnd(EndReason.VANISHED), besides=connection)
+        self._relayed.pop(connection, None)
         ticket = self._registrationTickets.pop(connection, None)
         if ticket is not None:
             self._tickets.revoke(ticket)
+
+    # --- the relay ---
+
+    def offerRelay(self, hosts: Iterable[str]) -> None:
+        """
+        There is a relay.
+
+        @param hosts: Where relayed addresses are that only the peers know of.
+        """
+        self._relayHosts = frozenset(hosts)
+
+    def relayed(self, connection: int, address: TransportAddress) -> None:
+        """
+        The relay has given the peer of a main connection an address.
+        """
+        self._relayed[connection] = address
+        for session in self._ofConnection.get(connection, {}).values():
+            side = session.sideOf(connection)
+            before = len(side.candidates)
+            session.relayed(side, address)
+            self._passCandidates(session, side, side.candidates[before:])
 
     # --- sessions ---
 
@@ -176,13 +202,18 @@ class Switchboard:
         transports: Sequence[Transport],
         flow: TCPFlow,
         candidates: Sequence[Candidate],
+        use: Use = Use.STREAMS,
+        relay: RelayPolicy = RelayPolicy.NEVER,
+        continues: str | None = None,
         now: float,
     ) -> str:
         """
         C{requester} asks to be introduced to C{target}.
 
         @param candidates: Those of the ports that the requester will use; none when these are the
-            registered ones.
+            registered ones. Relayed ones do not count.
+        @param continues: The session whose streams are to go on. Where the target accepts no
+            sessions, it is told first, and the requester nothing before it has agreed.
         @return: The session's ID. L{Introduce}, or L{PassEnd} where it is not to be, follows.
         @raise TooManyRequests: The requester has too many sessions.
         @raise SessionRefused: The target has too many, or the two share no transport.
@@ -193,6 +224,10 @@ class Switchboard:
             raise TooManyRequests("this peer has too many sessions under way")
         if self._count(target.connection, False) >= self._limits.offersPerPeer:
             raise SessionRefused("the peer has too many sessions under way")
+        if self._relayHosts is None:
+            if relay is RelayPolicy.ONLY:
+                raise SessionRefused("this rendezvous service has no relay")
+            relay = RelayPolicy.NEVER
         sessionID = base64.b32encode(self._randomBytes(10)).decode("ascii").lower()
         session = Session(
             sessionID=sessionID,
@@ -201,15 +236,25 @@ class Switchboard:
             transports=tuple(transports),
             flow=flow,
             expiresAt=now + self._limits.sessionLifetime,
-            isAwaitingAnswer=target.policy is IntroductionPolicy.ASK,
+            isAwaitingAnswer=target.policy is IntroductionPolicy.ASK or not target.accepts,
+            use=use,
+            relay=relay,
+            relayHosts=self._relayHosts or frozenset(),
+            continues=continues,
         )
+        if session.isMovable:
+            for side in session.sides:
+                side.relayCredentials = Credentials.generate(self._randomBytes)
         self._sessions[sessionID] = session
         for side in session.sides:
             self._ofConnection.setdefault(side.connection, {})[sessionID] = session
-        session.requester.hasOwnPorts = bool(candidates)
+        session.requester.hasOwnPorts = any(
+            each.type is not CandidateType.RELAYED for each in candidates
+        )
         for side in session.sides:
-            claimed = candidates if side.hasOwnPorts else side.registration.candidates
-            side.claim(claimed, self._limits.candidatesPerSession)
+            if not side.hasOwnPorts:
+                side.claim(side.registration.candidates, self._limits.candidatesPerSession)
+        session.requester.claim(candidates, self._limits.candidatesPerSession)
         self._recall(session, now)
         if not session.isAwaitingAnswer:
             self._introduce(session, session.requester)
@@ -323,6 +368,8 @@ class Switchboard:
             registration = side.registration
             # The peer's own candidates first: one that equals its mapped address is a host one.
             session.release(side)
+            if side.connection in self._relayed:
+                session.relayed(side, self._relayed[side.connection])
             if side.hasOwnPorts:
                 continue
             if registration.isMainPunchable:

@@ -27,10 +27,12 @@ from holepunch.rendezvous.arguments import (
     Credential,
     Endpoint,
     Many,
+    RelayGrantText,
     Text,
     TicketText,
 )
 from holepunch.rendezvous.introduction import EndReason, Ticket
+from holepunch.rendezvous.relaygrant import RelayGrant
 
 COMMANDS: list[Any] = [
     each
@@ -51,6 +53,7 @@ EVERY: list[Any] = [
     Credential(),
     TicketText(),
     Many(CandidateText()),
+    RelayGrantText(),
 ]
 
 
@@ -71,6 +74,13 @@ class ArgumentTests(SynchronousTestCase):
             Credentials("abcd", "a" * 22),
             Ticket(name="abc", key=b"key-_", lifetime=60.0),
             (),
+            RelayGrant(
+                username="1:a",
+                password="b=",
+                nonce="n",
+                lifetime=60.0,
+                servers=("turn:192.0.2.1:3478?transport=udp", "turns:relay.example.org"),
+            ),
         ]
         for argument, value in zip(EVERY, values, strict=True):
             self.assertEqual(argument.fromString(argument.toString(value)), value)
