@@ -15,18 +15,22 @@ from twisted.internet.protocol import Factory
 
 from holepunch.cli.connection import ConnectionProtocol
 from holepunch.cli.join import Join
+from holepunch.cli.notice import describeClosed
 from holepunch.cli.options import PeerOptions, peerArgument, peerOptions
-from holepunch.cli.output import Output, makeOutput
+from holepunch.cli.output import makeOutput
 from holepunch.cli.peering import withPeer
 from holepunch.cli.running import run
 from holepunch.cli.standardstreams import StandardInput, StandardOutput, takeStandardOutput
+from holepunch.cli.waiting import Patience, waitOption
+from holepunch.errors import HolepunchError
 from holepunch.peer import Peer, PunchedAddress, SessionOptions
 
 
 @click.command()
 @peerArgument
+@waitOption
 @peerOptions
-def connect(options: PeerOptions, peer: str) -> None:
+def connect(options: PeerOptions, peer: str, wait: float | None) -> None:
     """
     Connect standard input and output to a peer.
 
@@ -38,22 +42,33 @@ def connect(options: PeerOptions, peer: str) -> None:
 
     async def main(reactor: Any) -> None:
         join = Join(StandardInput(reactor), StandardOutput(reactor, takeStandardOutput()))
+        patience = Patience.of(reactor, output, wait, options.timeout)
         await withPeer(
-            reactor, options, output, lambda made: connectTo(made, peer, session, join, output)
+            reactor, options, output, lambda made: connectTo(made, peer, session, join, patience)
         )
 
     run(main, output)
 
 
 async def connectTo(
-    peer: Peer, target: str, session: SessionOptions, protocol: ConnectionProtocol, output: Output
+    peer: Peer,
+    target: str,
+    session: SessionOptions,
+    protocol: ConnectionProtocol,
+    patience: Patience,
 ) -> None:
     """
     Connect, and stay until the connection has ended.
     """
     factory = Factory.forProtocol(lambda: protocol)
     factory.noisy = False
-    await peer.connectEndpoint(target, session).connect(factory)
+    endpoint = peer.connectEndpoint(target, session)
+    await patience.ask(target, lambda: endpoint.connect(factory))
     remote = cast(PunchedAddress, protocol.connection.getPeer())
-    await protocol.finished
-    output.note("closed", f"the connection to {target} is closed", peer=remote.peerID)
+    who = f"the connection to {target}"
+    try:
+        await protocol.finished
+    except HolepunchError as error:
+        patience.output.tell(describeClosed(who, remote.peerID, error))
+        raise
+    patience.output.tell(describeClosed(who, remote.peerID))

@@ -23,13 +23,13 @@ from twisted.python.failure import Failure
 from holepunch.cli.answering import Echo, Execute
 from holepunch.cli.connection import ConnectionProtocol
 from holepunch.cli.join import Join
-from holepunch.cli.notice import Notice, nameOf
+from holepunch.cli.notice import Notice, describeClosed, nameOf
 from holepunch.cli.options import PeerOptions, nameOption, peerOptions
 from holepunch.cli.output import Output, makeOutput
 from holepunch.cli.peering import withPeer
 from holepunch.cli.running import run
 from holepunch.cli.standardstreams import StandardInput, StandardOutput, takeStandardOutput
-from holepunch.errors import UsageError
+from holepunch.errors import HolepunchError, UsageError
 from holepunch.identity import PeerID
 from holepunch.peer import Peer, PunchedAddress
 
@@ -69,7 +69,12 @@ def listen(
             )
         factory = TakingFactory(make, output, isSingle=not keep)
         await withPeer(
-            reactor, options, output, lambda peer: serve(peer, factory, output), name=name
+            reactor,
+            options,
+            output,
+            lambda peer: serve(peer, factory, output),
+            name=name,
+            replaced=factory.endWith,
         )
 
     run(main, output)
@@ -100,7 +105,8 @@ class TakingFactory(Factory):
     Takes connections: one, or every one.
 
     @ivar taken: Fires when the first one is there.
-    @ivar finished: Fires when the only one has ended; fails if that was before its time.
+    @ivar finished: Fires when the only one has ended; fails if that was before its time, or when
+        there can be no further ones.
     """
 
     noisy = False
@@ -116,6 +122,18 @@ class TakingFactory(Factory):
         self.isSingle = isSingle
         self.taken: Deferred[None] = Deferred()
         self.finished: Deferred[None] = Deferred()
+        self._open = 0
+        self._end: HolepunchError | None = None
+
+    def endWith(self, error: HolepunchError) -> None:
+        """
+        Nobody will connect any more; connections that are there go on.
+        """
+        self._end = error
+        if not self.taken.called:
+            self.taken.errback(error)
+        elif not self.isSingle and not self._open:
+            self.finished.errback(error)
 
     def buildProtocol(self, address: IAddress | None) -> Protocol | None:
         """
@@ -124,16 +142,18 @@ class TakingFactory(Factory):
         if self.isSingle and self.taken.called:
             return None
         protocol = self._make()
+        self._open += 1
         protocol.finished.addBoth(self._ended, cast(PunchedAddress, address).peerID)
         if not self.taken.called:
             self.taken.callback(None)
         return protocol
 
     def _ended(self, result: Failure | None, peerID: PeerID) -> None:
-        reason = str(result.value) if isinstance(result, Failure) else None
-        text = f"the connection of {peerID.short}… is closed"
-        if reason is not None:
-            text = f"{text}: {reason}"
-        self._output.note("closed", text, peer=peerID, reason=reason)
+        self._open -= 1
+        error = result.value if isinstance(result, Failure) else None
+        who = f"the connection of {peerID.short}…"
+        self._output.tell(describeClosed(who, peerID, error))
         if self.isSingle:
             self.finished.callback(result)
+        elif self._end is not None and not self._open:
+            self.finished.errback(self._end)

@@ -74,7 +74,8 @@ class _JSONUsageError(click.ClickException):
     exit_code = 2
 
     def show(self, file: Any = None) -> None:
-        click.echo(json.dumps({"event": "failed", "reason": self.message}), file=file, err=True)
+        line = {"event": "failed", "reason": self.message, "error": "UsageError"}
+        click.echo(json.dumps(line), file=file, err=True)
 
 
 class LazyGroup(click.Group):

@@ -20,6 +20,7 @@ from holepunch.peer.events import (
     Connected,
     Disconnected,
     Failed,
+    InterfacesChanged,
     Introduced,
     Mapped,
     PeerEvent,
@@ -94,8 +95,16 @@ def describe(event: PeerEvent) -> Notice:
         case Disconnected():
             return Notice(
                 event="disconnected",
-                text=f"{event.reason}; trying again",
-                fields={"reason": event.reason},
+                text=f"{event.reason}; trying again" if event.isMendable else event.reason,
+                fields={"reason": event.reason, "error": event.error},
+            )
+        case InterfacesChanged():
+            return Notice(
+                event="interfaces",
+                text="this machine has other addresses than before: "
+                + (", ".join(event.hosts) or "none"),
+                fields={"hosts": event.hosts},
+                importance=Importance.MILESTONE,
             )
         case Requested():
             return Notice(
@@ -139,7 +148,12 @@ def describe(event: PeerEvent) -> Notice:
             return Notice(
                 event="failed",
                 text=f"no path for a peer that asked for this one: {event.reason}",
-                fields={"reason": event.reason, "fates": event.fates, "session": event.session},
+                fields={
+                    "reason": event.reason,
+                    "error": event.error,
+                    "fates": event.fates,
+                    "session": event.session,
+                },
                 step="",
             )
     return _describeDetail(event)
@@ -187,11 +201,31 @@ def _describeDetail(event: Mapped | Signalled | Punched) -> Notice:
     return Notice(event=name, text=text, fields=fields, importance=Importance.DETAIL)
 
 
+def describeClosed(who: str, peerID: PeerID, error: BaseException | None = None) -> Notice:
+    """
+    What to tell of the end of a connection.
+
+    @param who: The connection, as the beginning of a sentence.
+    @param error: Why it ended before its time; L{None} where both sides had closed it.
+    """
+    reason = None if error is None else str(error)
+    return Notice(
+        event="closed",
+        text=f"{who} is closed" + (f": {reason}" if reason else ""),
+        fields={
+            "peer": peerID,
+            "reason": reason,
+            "error": None if error is None else type(error).__name__,
+        },
+        importance=Importance.MILESTONE,
+    )
+
+
 def describeFailure(error: HolepunchError) -> Notice:
     """
     What to tell of the error that ends a command.
     """
-    fields: dict[str, Any] = {"reason": str(error)}
+    fields: dict[str, Any] = {"reason": str(error), "error": type(error).__name__}
     if isinstance(error, NoPathFound):
         fields["fates"] = error.fates
     return Notice(event="failed", text=str(error), fields=fields)

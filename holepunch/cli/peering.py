@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from holepunch.cli.options import PeerOptions, loadIdentity
 from holepunch.cli.output import Output
 from holepunch.cli.trace import TraceWriter
-from holepunch.errors import RendezvousUnreachable
+from holepunch.errors import PeerReplaced, RendezvousUnreachable
 from holepunch.peer import Peer
 from holepunch.peer.events import Disconnected, PeerEvent, Registered
 
@@ -29,28 +29,37 @@ async def withPeer(
     use: Callable[[Peer], Awaitable[_T]],
     *,
     name: str | None = None,
+    replaced: Callable[[PeerReplaced], None] = lambda error: None,
     makePeer: Callable[..., Peer] = Peer,
 ) -> _T:
     """
     Register, let C{use} do its work, and close everything again.
 
+    @param replaced: Called when this peer is registered no longer, nor will be.
     @param makePeer: Makes the peer; takes what L{Peer} takes.
     @raise RendezvousUnreachable: There was no registration within a reasonable time.
     """
     identity = loadIdentity(options.identity, output)
     lastReason = ""
+    isRegistered = False
     trace = None
     if options.trace is not None:
         trace = TraceWriter.create(options.trace, identity.peerID, name)
 
     def observe(event: PeerEvent) -> None:
-        nonlocal lastReason
+        nonlocal lastReason, isRegistered
+        isFatal = False
         if isinstance(event, Disconnected):
             lastReason = event.reason
-        if peer.running:
+            # The command ends with it.
+            isFatal = not (event.isMendable or isRegistered)
+        isRegistered = isRegistered or isinstance(event, Registered)
+        if peer.running and not isFatal:
             output.observe(event)
         if trace is not None:
             trace.observe(event)
+        if isinstance(event, Disconnected) and event.error == PeerReplaced.__name__:
+            replaced(PeerReplaced(event.reason))
 
     def tooLate(result: object, seconds: float) -> Registered:
         reason = lastReason or f"the rendezvous service {options.rendezvous} does not answer"

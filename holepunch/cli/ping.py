@@ -24,6 +24,7 @@ from holepunch.cli.options import PeerOptions, peerArgument, peerOptions, second
 from holepunch.cli.output import jsonLine, makeOutput
 from holepunch.cli.peering import withPeer
 from holepunch.cli.running import run
+from holepunch.cli.waiting import Patience, waitOption
 from holepunch.errors import PathLost
 from holepunch.peer import Peer, PingPath
 from holepunch.peer.events import Connected
@@ -49,8 +50,9 @@ _REPLY_TIMEOUT = 2.0
     show_default=True,
     help="From one ping to the next.",
 )
+@waitOption
 @peerOptions
-def ping(options: PeerOptions, peer: str, count: int, interval: float) -> None:
+def ping(options: PeerOptions, peer: str, count: int, interval: float, wait: float | None) -> None:
     """
     Measure round trips to a peer, and tell which path they take.
 
@@ -61,7 +63,9 @@ def ping(options: PeerOptions, peer: str, count: int, interval: float) -> None:
 
     async def main(reactor: Any) -> None:
         async def use(made: Peer) -> None:
-            path = await made.openPingPath(peer, options.sessionOptions())
+            patience = Patience.of(reactor, output, wait, options.timeout)
+            session = options.sessionOptions()
+            path = await patience.ask(peer, lambda: made.openPingPath(peer, session))
             await Pinger(
                 reactor,
                 path,

@@ -36,11 +36,29 @@ class Registered:
 @attrs.frozen(kw_only=True)
 class Disconnected:
     """
-    The main connection was lost, or could not be made; it is tried again.
+    The main connection was lost, or could not be made.
+
+    @ivar error: The class of the error, such as C{"NameTaken"}.
+    @ivar isMendable: May another attempt succeed with nothing changed? Where the service refused
+        us, or we it, that is not to be expected.
     """
 
     at: float
     reason: str
+    error: str = ""
+    isMendable: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class InterfacesChanged:
+    """
+    This machine has other addresses than before; the peer registers anew from them.
+
+    @ivar hosts: All that it has now; none while there is no network.
+    """
+
+    at: float
+    hosts: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -134,18 +152,22 @@ class Failed:
     """
     A session ended without a path.
 
+    @ivar error: The class of the error, such as C{"NoPathFound"}; empty where nothing failed, but
+        the session was cancelled.
     @ivar fates: One sentence for each pair that was tried.
     """
 
     at: float
     session: str | None
     reason: str
+    error: str = ""
     fates: tuple[str, ...] = ()
 
 
 PeerEvent: TypeAlias = (
     Registered
     | Disconnected
+    | InterfacesChanged
     | Requested
     | Introduced
     | Mapped

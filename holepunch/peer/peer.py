@@ -30,11 +30,11 @@ from holepunch.interfaces import IHostAddresses
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.demultiplexer import Demultiplexer
-from holepunch.peer.events import Disconnected, Mapped, PeerEvent, Registered
+from holepunch.peer.events import Disconnected, InterfacesChanged, Mapped, PeerEvent, Registered
 from holepunch.peer.hosts import SystemHostAddresses
 from holepunch.peer.ping import PING, PingAnswerer, PingPath
 from holepunch.peer.reactor import PeerReactor
-from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
+from holepunch.peer.registration import MainConnectionState, RegistrationKeeper, Unregistered
 from holepunch.peer.securestream import SecureStream
 from holepunch.peer.session import Session
 from holepunch.peer.sessions import Sessions
@@ -107,6 +107,7 @@ class Peer(Service):
             demultiplexer=demultiplexer,
             mapped=self._mapped,
             changed=self._registrationChanged,
+            interfacesChanged=self._interfacesChanged,
         )
 
     @property
@@ -289,11 +290,21 @@ class Peer(Service):
         except Exception:
             self._log.failure("bug: the observer of a peer raised")
 
-    def _registrationChanged(self, change: MainConnectionState | Exception) -> None:
+    def _registrationChanged(self, change: MainConnectionState | Unregistered) -> None:
         if isinstance(change, MainConnectionState):
             self._observe(self._registeredEvent(change))
         else:
-            self._observe(Disconnected(at=self._reactor.seconds(), reason=str(change)))
+            self._observe(
+                Disconnected(
+                    at=self._reactor.seconds(),
+                    reason=str(change.error),
+                    error=type(change.error).__name__,
+                    isMendable=change.isMendable,
+                )
+            )
+
+    def _interfacesChanged(self, hosts: tuple[str, ...]) -> None:
+        self._observe(InterfacesChanged(at=self._reactor.seconds(), hosts=hosts))
 
     def _registeredEvent(self, state: MainConnectionState) -> Registered:
         return Registered(

@@ -1,10 +1,11 @@
 """
 Stays registered with the rendezvous service: connects from the punching port, registers, keeps the
-UDP mapping warm, and does it all again when the main connection is lost.
+UDP mapping warm, and does it all again when the main connection is lost or this machine has other
+addresses.
 
 Owns: the main connection and the warm local ports; when to try again (back-off with jitter).
 Knows nothing of: sessions.
-Driven by: L{holepunch.peer.peer.Peer}, the clock, the main connection.
+Driven by: L{holepunch.peer.peer.Peer}, the clock, the main connection, the L{InterfaceWatch}.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import attrs
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -35,6 +37,7 @@ from holepunch.peer.config import PeerConfig
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.gathering import hostCandidates, oneOfEachHost
 from holepunch.peer.hosts import hostsOf, isLocalService
+from holepunch.peer.interfacewatch import InterfaceWatch
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
 from holepunch.rendezvous.client import RendezvousClient
@@ -48,13 +51,27 @@ class MainConnectionState:
     """
     What there is while this peer is registered.
 
+    @ivar hosts: The addresses that this machine had when they were opened.
     @ivar ports: The warm ports; their mapped addresses are known to the service in advance.
     """
 
     client: RendezvousClient
+    hosts: tuple[str, ...]
     ports: LocalPorts
     assist: AssistClient
     registered: Registered
+
+
+@attrs.frozen(kw_only=True)
+class Unregistered:
+    """
+    What there is to say when this peer could not register, or is no longer registered.
+
+    @ivar isMendable: May another attempt succeed with nothing changed?
+    """
+
+    error: Exception
+    isMendable: bool
 
 
 class RegistrationKeeper:
@@ -79,11 +96,14 @@ class RegistrationKeeper:
         hosts: IHostAddresses,
         demultiplexer: Demultiplexer,
         mapped: MappedCallback,
-        changed: Callable[[MainConnectionState | Exception], None],
+        changed: Callable[[MainConnectionState | Unregistered], None],
+        interfacesChanged: Callable[[tuple[str, ...]], None],
     ) -> None:
         """
         @param changed: Called with the new state after each registration, and with the reason after
             each loss or failed attempt.
+        @param interfacesChanged: Called with all addresses of this machine when they have changed,
+            before this peer registers from them.
         """
         self._reactor = reactor
         self._identity = identity
@@ -92,13 +112,20 @@ class RegistrationKeeper:
         self._name = name
         self._config = config
         self._known = known
-        self._hosts = hosts
         self._demultiplexer = demultiplexer
         self._mapped = mapped
         self._changed = changed
+        self._interfacesChanged = interfacesChanged
+        self._watch = InterfaceWatch(
+            reactor,
+            config.interfaceInterval,
+            lambda: hostsOf(hosts, withLoopback=isLocalService(location.host)),
+            self._moved,
+        )
         self._accepts = False
         self._loop: Deferred[None] | None = None
         self._lost: Deferred[None] | None = None
+        self._pause: IDelayedCall | None = None
         self._finalReason: PeerReplaced | None = None
         self._waiting: list[tuple[Deferred[MainConnectionState], bool]] = []
         self.state: MainConnectionState | None = None
@@ -109,6 +136,7 @@ class RegistrationKeeper:
         """
         if self._loop is None:
             self._finalReason = None
+            self._watch.start()
             self._loop = Deferred.fromCoroutine(self._run())
             self._loop.addErrback(self._loopEnded)
 
@@ -121,6 +149,7 @@ class RegistrationKeeper:
         Say goodbye and close everything.
         """
         loop, self._loop = self._loop, None
+        self._watch.stop()
         state = self.state
         if state is not None:
             state.client.goodbye()
@@ -170,10 +199,26 @@ class RegistrationKeeper:
         if isinstance(reason, PeerReplaced):
             # Whoever took our place has our key: to come back would only take it from him again.
             self._finalReason = reason
-        self._changed(reason)
+        self._changed(
+            Unregistered(
+                error=reason, isMendable=not isinstance(reason, (PeerReplaced, PeerClosed))
+            )
+        )
         lost, self._lost = self._lost, None
         if lost is not None:
             lost.callback(None)
+
+    def _moved(self, hosts: tuple[str, ...]) -> None:
+        """
+        This machine has other addresses than it had: register from them, and at once.
+        """
+        self._interfacesChanged(hosts)
+        # Without any, the old ones may come back, and the main connection with them.
+        if self.state is not None and hosts and set(hosts) != set(self.state.hosts):
+            self.state.client.goodbye("the peer registers from another address")
+            self._lose(RendezvousUnreachable("this machine has other addresses than before"))
+        if self._pause is not None and self._pause.active():
+            self._pause.reset(0)
 
     # --- trying ---------------------------------------------------------------------------------
 
@@ -184,24 +229,41 @@ class RegistrationKeeper:
             try:
                 state = await self._connect()
             except HolepunchError as error:
-                self._changed(error)
-                isMendable = isinstance(error, (RendezvousUnreachable, NoLocalPort))
-                self._settle(error, always=not isMendable)
+                self._failed(error)
+                failures += 1
+            except (CancelledError, ConnectingCancelledError):
+                raise
+            except Exception as error:
+                self._log.failure("bug: a registration failed in an unforeseen way")
+                self._failed(HolepunchError(f"a bug: {error!r}"))
                 failures += 1
             else:
                 failures = 0
-                self.state = state
-                lost: Deferred[None] = Deferred()
-                self._lost = lost
-                self._changed(state)
-                self._settle(state, always=True)
-                await lost
+                await self._stay(state)
                 if self._finalReason is not None:
                     return
-            await deferLater(self._reactor, policy(failures), lambda: None)
+            pausing: Deferred[None] = Deferred(self._cancelPause)
+            self._pause = self._reactor.callLater(policy(failures), pausing.callback, None)
+            await pausing
+
+    def _failed(self, error: HolepunchError) -> None:
+        isMendable = isinstance(error, (RendezvousUnreachable, NoLocalPort))
+        self._changed(Unregistered(error=error, isMendable=isMendable))
+        self._settle(error, always=not isMendable)
+
+    async def _stay(self, state: MainConnectionState) -> None:
+        self.state = state
+        lost = self._lost = Deferred()
+        self._changed(state)
+        self._settle(state, always=True)
+        await lost
+
+    def _cancelPause(self, pausing: Deferred[None]) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
 
     async def _connect(self) -> MainConnectionState:
-        hosts = hostsOf(self._hosts, withLoopback=isLocalService(self._location.host))
+        hosts = self._watch.look()
         ports = LocalPorts.open(self._reactor, hosts, self._demultiplexer).retain()
         try:
             client = await connectRendezvous(
@@ -233,7 +295,9 @@ class RegistrationKeeper:
         )
         # Some NATs forget after 20 s.
         assist.askByUDP(repeatInterval=self._config.warmInterval)
-        return MainConnectionState(client=client, ports=ports, assist=assist, registered=registered)
+        return MainConnectionState(
+            client=client, hosts=hosts, ports=ports, assist=assist, registered=registered
+        )
 
     def _notAnswered(self, result: object, seconds: float) -> Registered:
         raise RendezvousUnreachable(

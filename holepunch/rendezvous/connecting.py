@@ -23,10 +23,10 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from holepunch.address import Family, TransportAddress
-from holepunch.errors import BadAddress, RendezvousUnreachable
+from holepunch.errors import BadAddress, RendezvousUnreachable, WrongPeer
 from holepunch.identity import Identity
 from holepunch.interfaces import IKnownServices, IRendezvousEvents
-from holepunch.rendezvous.client import RendezvousClient
+from holepunch.rendezvous.client import RendezvousClient, lossOf
 from holepunch.rendezvous.location import ServiceLocation
 from holepunch.tls import IdentityTLS, IdentityTLSFactory, NamedServiceTLS
 
@@ -93,6 +93,8 @@ async def _connect(
         return await client.secured
     except ConnectingCancelledError:
         raise CancelledError from None
+    except WrongPeer as error:
+        raise WrongPeer(_aboutService(location, str(error))) from None
     except (ConnectError, DNSLookupError, ConnectionClosed, SSL.Error) as error:
         raise RendezvousUnreachable(
             f"cannot reach the rendezvous service {location.address}: {_sentence(error)}"
@@ -114,9 +116,20 @@ def _endpointTo(
     return literal
 
 
+def _aboutService(location: ServiceLocation, sentence: str) -> str:
+    """
+    TLS has the same words for a service and for a peer.
+    """
+    service = f"the rendezvous service {location.address}"
+    told = sentence.replace("the other side", service)
+    return told if service in told else f"{service} is not to be believed: {told}"
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, SSL.Error):
         reasons = error.args[0] if error.args else ()
         words = ", ".join(str(reason[-1]) for reason in reasons)
         return f"it does not speak TLS as we do ({words or 'no reason given'})"
+    if isinstance(error, ConnectionClosed):
+        return lossOf(error)
     return str(error).rstrip(".")

@@ -66,6 +66,7 @@ class CommandTestCase(SynchronousTestCase):
         *,
         name: str | None = None,
         options: PeerOptions | None = None,
+        **callbacks: Any,
     ) -> Deferred[Any]:
         """
         Begin a command, as C{holepunch.cli} does it.
@@ -80,6 +81,7 @@ class CommandTestCase(SynchronousTestCase):
                 use,
                 name=name,
                 makePeer=makePeer,
+                **callbacks,
             )
         )
 

@@ -4,6 +4,7 @@ C{holepunch listen} and C{holepunch connect}, on simulated networks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,8 @@ from holepunch.cli.answering import Echo
 from holepunch.cli.connect import connectTo
 from holepunch.cli.connection import ConnectionProtocol
 from holepunch.cli.listen import TakingFactory, serve
-from holepunch.errors import PathLost, PeerNotListening, UnknownPeer
+from holepunch.cli.waiting import Patience
+from holepunch.errors import PathLost, PeerNotListening, PeerReplaced, UnknownPeer
 from holepunch.peer import Peer, SessionOptions
 from tests.cli.network import CommandTestCase, Told
 
@@ -48,6 +50,13 @@ class SilentTalker(Talker):
         pass
 
 
+def stay(peer: Peer) -> Deferred[None]:
+    """
+    A command that goes on for ever.
+    """
+    return Deferred()
+
+
 class ConnectionTestCase(CommandTestCase):
     """
     Bob listens, alice connects.
@@ -66,12 +75,18 @@ class ConnectionTestCase(CommandTestCase):
         return listening
 
     def connect(
-        self, protocol: ConnectionProtocol, target: str = "bob", told: Told | None = None
+        self,
+        protocol: ConnectionProtocol,
+        target: str = "bob",
+        told: Told | None = None,
+        wait: float = 0.0,
     ) -> Deferred[Any]:
         output = told or Told()
+        clock: Any = self.network.internet.host("alice").reactor
+        patience = Patience.of(clock, output, wait, 30.0)
 
         def use(peer: Peer) -> Any:
-            return connectTo(peer, target, SessionOptions(), protocol, output)
+            return connectTo(peer, target, SessionOptions(), protocol, patience)
 
         return self.start("alice", use, output)
 
@@ -164,9 +179,45 @@ class ConnectionTests(ConnectionTestCase):
         self.failureResultOf(connecting, CancelledError)
         self.assertIn("lost", str(self.failureResultOf(listening, PathLost).value))
 
+    def test_early(self) -> None:
+        """
+        Who asks too early waits for the peer to come, and is connected then.
+        """
+        self.build()
+        told = Told()
+        talker = Talker(b"early")
+        connecting = self.connect(talker, told=told, wait=5.0)
+        self.network.internet.advance(1.5)
+        listening = self.listen()
+        self.network.waitFor(connecting)
+        self.assertEqual(talker.heard, b"early")
+        self.assertEqual(told.named("waiting")["error"], "UnknownPeer")
+        self.network.waitFor(listening)
+
+    def test_replaced(self) -> None:
+        """
+        Whoever cannot be reached any more, because another program has its identity, says so
+        and ends.
+        """
+        self.build()
+        for isSingle in (True, False):
+            told, options = Told(), self.options()
+            factory = TakingFactory(Echo, told, isSingle)
+            use = functools.partial(serve, factory=factory, output=told)
+            listening = self.start("bob", use, told, options=options, replaced=factory.endWith)
+            self.network.internet.advance(2.0)
+            if not isSingle:
+                peer = self.identityOf(options)
+                self.network.waitFor(self.connect(Talker(b"hello"), peer))
+            second = self.start("alice", stay, Told(), options=options)
+            self.network.internet.advance(2.0)
+            self.failureResultOf(listening, PeerReplaced)
+            self.assertNotIn("trying", told.file.getvalue())
+            self.stop(second)
+
     def test_unknownPeer(self) -> None:
         """
-        A peer that is not there fails at once, with its name.
+        A peer that is not there fails at once where nobody wants to wait, with its name.
         """
         self.build()
         told = Told()

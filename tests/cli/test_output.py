@@ -26,6 +26,7 @@ from holepunch.peer.events import (
     Connected,
     Disconnected,
     Failed,
+    InterfacesChanged,
     Introduced,
     Mapped,
     PeerEvent,
@@ -121,7 +122,12 @@ class JSONOutputTests(SynchronousTestCase):
         JSONOutput(stream).fail(NoPathFound("nothing came through", ("one", "other")))
         self.assertEqual(
             json.loads(stream.getvalue()),
-            {"event": "failed", "reason": "nothing came through", "fates": ["one", "other"]},
+            {
+                "event": "failed",
+                "reason": "nothing came through",
+                "error": "NoPathFound",
+                "fates": ["one", "other"],
+            },
         )
 
     def test_ownFailureOnce(self) -> None:
@@ -156,6 +162,23 @@ class TextOutputTests(SynchronousTestCase):
     """
     For people.
     """
+
+    def test_again(self) -> None:
+        """
+        What another attempt may mend is tried again, a refusal is only told.
+        """
+        lost = Disconnected(at=0.0, reason="the network is away")
+        refused = Disconnected(at=0.0, reason="go away", isMendable=False)
+        self.assertEqual(self.told(lost, refused), ["the network is away; trying again", "go away"])
+
+    def test_moved(self) -> None:
+        """
+        Other addresses are told to who wants to know more.
+        """
+        moved = InterfacesChanged(at=0.0, hosts=("192.0.2.7", "2001:db8::7"))
+        self.assertEqual(self.told(moved), [])
+        (line,) = self.told(moved, verbosity=1)
+        self.assertIn("192.0.2.7, 2001:db8::7", line)
 
     def told(self, *events: PeerEvent, verbosity: int = 0) -> list[str]:
         stream = io.StringIO()

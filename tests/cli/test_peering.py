@@ -10,7 +10,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from holepunch.cli.trace import readTrace
-from holepunch.errors import BadTrace, HolepunchError, NameTaken, RendezvousUnreachable
+from holepunch.errors import BadTrace, HolepunchError, NameTaken, RendezvousUnreachable, WrongPeer
+from holepunch.identity import Identity
 from holepunch.peer import Peer
 from holepunch.peer.events import Registered
 from tests.cli.network import CommandTestCase, Told
@@ -67,12 +68,29 @@ class WithPeerTests(CommandTestCase):
 
         staying = self.start("bob", stay, Told(), name="bob")
         self.network.internet.advance(1.0)
+        told = Told()
         with self.assertRaisesRegex(NameTaken, "choose another name"):
-            self.network.waitFor(self.start("alice", ask, Told(), name="bob"))
+            self.network.waitFor(self.start("alice", ask, told, name="bob"))
+        # Nothing is tried again, so nobody is told so.
+        self.assertNotIn("disconnected", [event["event"] for event in told.events])
         staying.addErrback(lambda failure: failure.trap(CancelledError))
         staying.cancel()
         self.network.internet.advance(1.0)
         self.successResultOf(staying)
+
+    def test_wrongService(self) -> None:
+        """
+        A service with another key than the pinned one is what the sentence is about.
+        """
+        self.build()
+        address = self.network.location.partition("@")[2]
+        wrong = Identity.generate().peerID
+        options = self.options(rendezvous=f"{wrong}@{address}")
+        right = self.network.serviceIdentity.peerID
+        with self.assertRaisesRegex(
+            WrongPeer, f"^the rendezvous service {address}:4460 is {right}, and not {wrong}$"
+        ):
+            self.network.waitFor(self.start("alice", ask, Told(), options=options))
 
     def test_failingCommand(self) -> None:
         """
