@@ -72,14 +72,52 @@ class LongTermClient:
     Encode each request with L{encode}, and ask L{receiveResponse} about each response to it.
     """
 
-    def __init__(self, username: str, password: str) -> None:
+    def __init__(
+        self,
+        username: str,
+        password: str,
+        realm: str | None = None,
+        nonce: bytes | None = None,
+    ) -> None:
         """
+        @param realm: What the server was heard to ask for in another way; with C{nonce} the first
+            request carries the credential already. It is made with MD5: which algorithms the
+            server offers is not known before it asks.
+        @param nonce: The server's, as C{realm}.
         @raise BadCredentials: See L{opaqueString}.
         """
         self._username = opaqueString(username)
         self._password = opaqueString(password)
         self._challenge: _Challenge | None = None
         self._challengeCount = 0
+        if realm is not None and nonce is not None:
+            key = longTermKey(username, realm, password)
+            self._challenge = _Challenge(
+                realm=realm, nonce=nonce, algorithms=(), chosen=None, key=key
+            )
+
+    @property
+    def isChallenged(self) -> bool:
+        """
+        Is it known what the server asks for, so that requests carry the credential?
+        """
+        return self._challenge is not None
+
+    def renewed(self, username: str, password: str) -> LongTermClient:
+        """
+        Another credential of the same user, towards the same server, which need not ask again.
+
+        @raise BadCredentials: See L{opaqueString}.
+        """
+        fresh = LongTermClient(username, password)
+        challenge = self._challenge
+        if challenge is not None:
+            number = PasswordAlgorithmNumber.MD5
+            if challenge.chosen is not None:
+                number = PasswordAlgorithmNumber(challenge.chosen.number)
+            key = longTermKey(username, challenge.realm, password, number)
+            fresh._challenge = attrs.evolve(challenge, key=key)
+        return fresh
 
     def encode(self, request: Message, fingerprint: bool = True) -> bytes:
         """
@@ -261,9 +299,15 @@ class LongTermVerifier:
             key = self._keyFor(username, number)
         if username is None or key is None or not request.isIntegrityValid(key):
             return self._challenge(request, source, now, 401, "Unauthenticated")
-        if not self._nonces.isValid(nonce, source, now):
+        if not self._nonces.isValidFor(nonce, username, source, now):
             return self._challenge(request, source, now, 438, "Stale Nonce")
         return Authenticated(username=username, key=key, isSHA256=isNegotiated)
+
+    def nonceFor(self, username: str, host: str, now: float) -> bytes:
+        """
+        A nonce to hand out together with a credential: see L{NonceMint.mintFor}.
+        """
+        return self._nonces.mintFor(username, host, now)
 
     def _challenge(
         self, request: ReceivedMessage, source: TransportAddress, now: float, code: int, reason: str

@@ -24,9 +24,9 @@ _FRAME_LIMIT = 0xFFFF
 DEFAULT_LIMIT = 2048
 
 
-class _Framer(abc.ABC):
+class Framer(abc.ABC):
     """
-    The buffer that the two framings share.
+    The buffer that all framings share.
 
     Take all messages at once with L{feed}; or L{append}, then call L{next} until there is one after
     which the stream is something else, and L{takeBuffered} the rest.
@@ -36,7 +36,7 @@ class _Framer(abc.ABC):
         """
         @param limit: The longest message to accept, in bytes.
         """
-        self._limit = limit
+        self.limit = limit
         self._buffer = bytearray()
 
     @abc.abstractmethod
@@ -63,9 +63,9 @@ class _Framer(abc.ABC):
             if frame is None:
                 return None
             begin, end = frame
-            if end - begin > self._limit:
+            if end - begin > self.limit:
                 raise MalformedMessage(
-                    f"a message of {end - begin} bytes on a stream; {self._limit} are allowed"
+                    f"a message of {end - begin} bytes on a stream; {self.limit} are allowed"
                 )
             if len(self._buffer) < end:
                 return None
@@ -96,7 +96,7 @@ class _Framer(abc.ABC):
         return rest
 
 
-class StunFramer(_Framer):
+class StunFramer(Framer):
     """
     Cuts a stream of STUN messages, which carry their own length.
     """
@@ -122,7 +122,7 @@ class StunFramer(_Framer):
         return 0, HEADER_LENGTH + length
 
 
-class Rfc4571Framer(_Framer):
+class Rfc4571Framer(Framer):
     """
     Cuts a stream of frames, each a length of two bytes and as many bytes; returns the contents.
     """

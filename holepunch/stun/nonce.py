@@ -54,7 +54,9 @@ class NonceMint:
     Makes nonces and recognises them. It remembers none: a nonce carries the moment at which it was
     made, and a tag by which nobody else can make one or change its cookie.
 
-    A nonce is valid for one source only, as section 9.2.4 demands.
+    A nonce is valid for one source only, as section 9.2.4 demands. One that is handed out together
+    with a credential, before anybody knows the source, is valid for one user instead, from any port
+    of one host: see L{mintFor}.
     """
 
     def __init__(self, secret: bytes, features: SecurityFeature, lifetime: float = 600.0) -> None:
@@ -67,21 +69,40 @@ class NonceMint:
         self._lifetime = lifetime
         self._cookie = _COOKIE + base64.b64encode(features.to_bytes(3, "big"))
 
-    def _tag(self, stamp: bytes, source: TransportAddress) -> bytes:
-        text = b"\0".join((self._cookie, stamp, str(source).encode()))
+    def _tag(self, stamp: bytes, bound: str) -> bytes:
+        text = b"\0".join((self._cookie, stamp, bound.encode()))
         return hmac.digest(self._secret, text, "sha256")[:_TAG_LENGTH]
+
+    def _mint(self, bound: str, now: float) -> bytes:
+        stamp = int(now * 1000).to_bytes(_STAMP_LENGTH, "big")
+        return self._cookie + base64.b64encode(stamp + self._tag(stamp, bound))
 
     def mint(self, source: TransportAddress, now: float) -> bytes:
         """
         A nonce for C{source}.
         """
-        stamp = int(now * 1000).to_bytes(_STAMP_LENGTH, "big")
-        return self._cookie + base64.b64encode(stamp + self._tag(stamp, source))
+        return self._mint(str(source), now)
+
+    def mintFor(self, username: str, host: str, now: float) -> bytes:
+        """
+        A nonce for one user who will come from C{host}, by any port.
+        """
+        return self._mint(_boundTo(username, host), now)
 
     def isValid(self, nonce: bytes, source: TransportAddress, now: float) -> bool:
         """
         Did we make C{nonce} for C{source}, not too long ago?
         """
+        return self._isValid(nonce, str(source), now)
+
+    def isValidFor(self, nonce: bytes, username: str, source: TransportAddress, now: float) -> bool:
+        """
+        Did we make C{nonce} for C{source}, or for that user at its host, not too long ago?
+        """
+        bound = _boundTo(username, source.host)
+        return self._isValid(nonce, str(source), now) or self._isValid(nonce, bound, now)
+
+    def _isValid(self, nonce: bytes, bound: str, now: float) -> bool:
         if not nonce.startswith(self._cookie):
             return False
         try:
@@ -89,6 +110,11 @@ class NonceMint:
         except binascii.Error:
             return False
         stamp, tag = body[:_STAMP_LENGTH], body[_STAMP_LENGTH:]
-        if not hmac.compare_digest(tag, self._tag(stamp, source)):
+        if not hmac.compare_digest(tag, self._tag(stamp, bound)):
             return False
         return now - int.from_bytes(stamp, "big") / 1000 <= self._lifetime
+
+
+def _boundTo(username: str, host: str) -> str:
+    # No transport address has a space in it.
+    return f"{host} {username}"
