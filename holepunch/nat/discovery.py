@@ -122,7 +122,8 @@ class ProtocolReport:
         """
         lifetime = finding.value
         if lifetime is not None and lifetime.dead is None:
-            finding = Finding(None, f"a mapping is still there after {lifetime.alive:g} seconds")
+            still = f"a mapping is still there after {lifetime.alive:g} seconds"
+            finding = Finding(None, finding.why or still)
         return attrs.evolve(
             self,
             lifetime=lifetime.estimate if lifetime and lifetime.dead else None,

@@ -1,8 +1,8 @@
 """
 The plan by which the lifetime of a NAT's UDP mappings is measured (RFC 5780 section 4.6).
 
-Owns: which idle times are tried.
-Knows nothing of: sockets and time.
+Owns: which idle times are tried, for both protocols.
+Knows nothing of: sockets and time; how TCP is asked (L{holepunch.nat.discoverystreamlifetime}).
 Driven by: L{holepunch.peer.discovery}, when a person asks for it: it takes minutes.
 
 A mapping is made and left alone. After a while another socket asks the server to answer to the
@@ -13,13 +13,14 @@ the mapping survived and the shortest that it did not. All in all that is at mos
 
 from __future__ import annotations
 
+from collections.abc import Mapping as ReadOnlyDict
 from collections.abc import Sequence
 
 import attrs
 
 from holepunch.address import TransportAddress
 from holepunch.nat.discoveryfindings import Finding
-from holepunch.nat.discoveryprobe import Fate, Plan, Probe, paced
+from holepunch.nat.discoveryprobe import Fate, Outcome, Plan, Probe, paced
 
 _SERVER_LIMIT = 4
 _ASKER = 1000
@@ -53,6 +54,50 @@ class Lifetime:
         return self.alive if self.dead is None else round((self.alive + self.dead) / 2, 1)
 
 
+class IdleTimes:
+    """
+    Which idle times are tried, until two neighbours are near enough.
+
+    @param longest: Seconds; above that, nothing is tried.
+    """
+
+    def __init__(self, longest: float) -> None:
+        self.lifetime = Lifetime(0.0, None)
+        self._rounds = [[time for time in times if time < longest] for times in _TIMES]
+        self._rounds[-1].append(longest)
+        self._refinements = 0
+
+    def next(self) -> Sequence[float]:
+        """
+        The idle times of the next round; none: it is over.
+        """
+        return self._rounds.pop(0) if self._rounds else ()
+
+    def stop(self) -> None:
+        """
+        Longer ones cannot be tried.
+        """
+        self._rounds = []
+
+    def take(self, survived: ReadOnlyDict[float, bool]) -> None:
+        """
+        Take which idle times of the round the mapping survived.
+        """
+        before = self.lifetime
+        alive = max([before.alive, *(time for time, isAlive in survived.items() if isAlive)])
+        # Where one died and an older one lives, a packet was lost.
+        deaths = [time for time, isAlive in survived.items() if not isAlive and time > alive]
+        dead = min([*deaths, *([] if before.dead is None else [before.dead])], default=None)
+        self.lifetime = Lifetime(alive, dead)
+        if dead is None:
+            return
+        step = (dead - alive) / (_TIMES_PER_ROUND + 1)
+        self._rounds = [[alive + step * (1 + index) for index in range(_TIMES_PER_ROUND)]]
+        self._refinements += 1
+        if dead - alive <= max(_PRECISION, alive * _SHARE) or self._refinements > _REFINEMENTS:
+            self._rounds = []
+
+
 def planLifetime(servers: Sequence[TransportAddress], longest: float) -> Plan[Finding[Lifetime]]:
     """
     Measure the lifetime.
@@ -61,22 +106,12 @@ def planLifetime(servers: Sequence[TransportAddress], longest: float) -> Plan[Fi
     @param longest: Seconds; above that, nothing is tried.
     """
     probes = paced(Probe(socket=_ASKER, destination=server) for server in servers[:_SERVER_LIMIT])
-    outcomes = yield probes
-    reached = [
-        probe.destination
-        for probe, outcome in zip(probes, outcomes, strict=True)
-        if outcome.fate is Fate.ANSWERED and outcome.source == probe.destination
-    ]
-    if not reached:
+    server = firstAnswering(probes, (yield probes))
+    if server is None:
         return Finding(None, "no server answered")
-    server = reached[0]
-    alive, dead = 0.0, None
-    rounds = [[time for time in times if time < longest] for times in _TIMES]
-    rounds[-1].append(longest)
+    idle = IdleTimes(longest)
     socket = _FIRST_SOCKET
-    refinements = 0
-    while rounds:
-        times = rounds.pop(0)
+    while times := idle.next():
         probes = paced(
             Probe(socket=socket + number, destination=server) for number in range(len(times))
         )
@@ -104,14 +139,15 @@ def planLifetime(servers: Sequence[TransportAddress], longest: float) -> Plan[Fi
         }
         if not survived.get(0.0, True):
             return Finding(None, f"{server} does not know RESPONSE-PORT")
-        alive = max([alive, *(time for time, isAlive in survived.items() if isAlive)])
-        # Where one died and an older one lives, a datagram was lost.
-        deaths = [time for time, isAlive in survived.items() if not isAlive and time > alive]
-        dead = min([*deaths, *([] if dead is None else [dead])], default=None)
-        if dead is not None:
-            step = (dead - alive) / (_TIMES_PER_ROUND + 1)
-            rounds = [[alive + step * (1 + index) for index in range(_TIMES_PER_ROUND)]]
-            refinements += 1
-            if dead - alive <= max(_PRECISION, alive * _SHARE) or refinements > _REFINEMENTS:
-                break
-    return Finding(Lifetime(alive, dead))
+        idle.take(survived)
+    return Finding(idle.lifetime)
+
+
+def firstAnswering(probes: Sequence[Probe], outcomes: Sequence[Outcome]) -> TransportAddress | None:
+    """
+    The first server that answered from the address that was asked.
+    """
+    for probe, outcome in zip(probes, outcomes, strict=True):
+        if outcome.fate is Fate.ANSWERED and outcome.source == probe.destination:
+            return probe.destination
+    return None

@@ -41,6 +41,7 @@ class Probe:
         itself. C{None}: the one that sends.
     @ivar isEcho: The destination is no server, but the mapped address of C{hearer}.
     @ivar isBrief: Silence is a likely outcome: do not wait for long.
+    @ivar isAgain: Over TCP: ask on the connection of C{socket} to C{destination} that is there.
     @ivar delay: Seconds after the beginning of the round.
     """
 
@@ -51,6 +52,7 @@ class Probe:
     hearer: int | None = None
     isEcho: bool = False
     isBrief: bool = False
+    isAgain: bool = False
     delay: float = 0.0
 
 
@@ -64,6 +66,7 @@ class Fate(enum.Enum):
     REJECTED = "answered with an error"
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
+    CLOSED = "the connection was closed before"
     SILENT = "no answer"
 
 
@@ -76,6 +79,10 @@ class Outcome:
     @ivar source: Where the answer came from.
     @ivar mapped: The mapped address in the answer.
     @ivar otherAddress: The server's other address in the answer (RFC 5780 section 7.4).
+    @ivar idleTime: With L{Fate.CLOSED}: after so many idle seconds.
+    @ivar call: Over TCP, where the server was asked to connect from elsewhere: what it says that
+        came of this.
+    @ivar caller: The address from where it did.
     """
 
     fate: Fate
@@ -83,6 +90,9 @@ class Outcome:
     source: TransportAddress | None = None
     mapped: TransportAddress | None = None
     otherAddress: TransportAddress | None = None
+    idleTime: float | None = None
+    call: Fate | None = None
+    caller: TransportAddress | None = None
 
 
 _Report = TypeVar("_Report")

@@ -6,41 +6,28 @@ Knows nothing of: sockets and time; what follows from one kind of answer
 (L{holepunch.nat.discoveryfindings}).
 Driven by: L{holepunch.peer.discovery}; in tests, by the model NAT itself.
 
-No server connects to its clients, so whom the filter lets in, and what strangers get, shows only
-where the NAT hairpins: then this machine can be its own stranger. Each local port is listened on
-and connected from; a connection stays open until the end, as some NATs forget a mapping with it.
-All in all there are at most 9 ports and 19 connections, begun one after the other.
+Whom the filter lets in, and what strangers get, shows where a server connects to its clients on
+request, as ours does, or where the NAT hairpins. Each local port is listened on and connected from;
+a connection stays open until the end, as some NATs forget a mapping with it. All in all there are
+at most 9 ports and 19 connections, begun one after the other, and two that the server begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import attrs
-
 from holepunch.address import TransportAddress
-from holepunch.nat.behaviour import Filtering, Mapping, Unsolicited
 from holepunch.nat.discovery import ProtocolReport
 from holepunch.nat.discoverydatagrams import MAIN, PORT_SOCKETS, SERVER_LIMIT, bestServer
-from holepunch.nat.discoveryevidence import Evidence, filteringBehaviour
-from holepunch.nat.discoveryfindings import (
-    TOO_FEW,
-    Finding,
-    corners,
-    isTranslated,
-    mappingFinding,
-)
+from holepunch.nat.discoveryevidence import Evidence
+from holepunch.nat.discoveryfindings import corners, isTranslated, mappingFinding
 from holepunch.nat.discoveryprobe import Fate, Outcome, Plan, Probe, paced
+from holepunch.nat.discoverystrangers import OwnCalls, ServerCalls, strangersFinding
 
-# After so long, a port has surely sent to the host that is about to send to it.
-_CONTACT = 0.3
-_ANSWERS = {
-    Fate.REFUSED: Unsolicited.RST,
-    Fate.UNREACHABLE: Unsolicited.ICMP,
-    Fate.SILENT: Unsolicited.DROP,
-}
-_NO_HAIRPIN = "no server connects to its clients, and there is no hairpin to do it by"
-_NO_NAT = "no server connects to its clients, and only a NAT could have a hairpin to do it by"
+_NO_HAIRPIN = "there is no hairpin to do it by"
+_NO_NAT = "only a NAT could have a hairpin to do it by"
+# So many of the ports are kept for calls of the server.
+_CALLED = 2
 
 
 def planStreams(servers: Sequence[TransportAddress]) -> Plan[ProtocolReport]:
@@ -75,21 +62,23 @@ def planStreams(servers: Sequence[TransportAddress]) -> Plan[ProtocolReport]:
     main += [each for each in seen if each.local == main[0].local]
     ports = [each for each in seen if each.local != main[0].local]
 
-    strangers = _Strangers()
-    if isTranslated([*main, *ports]):
-        outcomes = yield strangers.probes({numbers[each.local]: each.mapped for each in ports})
-        strangers.take(outcomes)
-    else:
-        strangers.why = _NO_NAT
-    mapping = mappingFinding(evidence, server, main)
+    isNAT = isTranslated([*main, *ports])
+    calls = ServerCalls(server, evidence.otherAddresses.get(server))
+    own = OwnCalls(_NO_HAIRPIN if isNAT else _NO_NAT)
+    asked = calls.probes([numbers[each.local] for each in ports[-_CALLED:]])
+    mapped = {numbers[each.local]: each.mapped for each in ports[:-_CALLED]}
+    outcomes = yield [*asked, *(own.probes(mapped) if isNAT else ())]
+    calls.take(outcomes[: len(asked)])
+    own.take(outcomes[len(asked) :])
+    strangers = strangersFinding(calls, own, mappingFinding(evidence, server, main).value)
     return ProtocolReport.conclude(
         evidence,
         server,
         main,
         ports,
-        filtering=strangers.filtering(mapping.value),
-        isEchoHeard=strangers.isHeard if strangers.wasTried else None,
-        unsolicited=strangers.unsolicited(),
+        filtering=strangers.filtering,
+        isEchoHeard=strangers.isEchoHeard,
+        unsolicited=strangers.unsolicited,
     )
 
 
@@ -100,97 +89,3 @@ def _nothing(evidence: Evidence, outcomes: Sequence[Outcome]) -> ProtocolReport:
     isBlocked = all(outcome.fate in (Fate.SILENT, Fate.UNREACHABLE) for outcome in outcomes)
     why = "; ".join(evidence.complaints) or "no server answered"
     return ProtocolReport(isBlocked=isBlocked, problem=why)
-
-
-@attrs.define
-class _Strangers:
-    """
-    Connections of our own ports to each other's mapped addresses.
-
-    @ivar why: Why nothing is known.
-    """
-
-    why: str = _NO_HAIRPIN
-    _fates: dict[str, Fate] = attrs.Factory(dict)
-    _labels: list[str] = attrs.Factory(list)
-
-    def probes(self, mapped: dict[int, TransportAddress]) -> list[Probe]:
-        """
-        What to send.
-
-        A port that has sent to servers only is called; then one that has sent to our mapped host,
-        but to another port; then two that call each other.
-
-        @param mapped: The mapped address of each socket.
-        """
-        numbers = list(mapped)
-        if len(numbers) < 6:
-            self.why = TOO_FEW
-            return []
-        quiet, stranger, caller, second, one, other = numbers[:6]
-        calls = (
-            ("stranger", stranger, quiet, 0.0),
-            ("contact", second, quiet, 0.0),
-            ("same host", caller, second, _CONTACT),
-            ("mutual", one, other, 0.0),
-            ("mutual again", other, one, 0.0),
-        )
-        self._labels = [label for label, *_ in calls]
-        return paced(
-            Probe(
-                socket=sender,
-                destination=mapped[hearer],
-                hearer=hearer,
-                isEcho=True,
-                isBrief=True,
-                delay=delay,
-            )
-            for _, sender, hearer, delay in calls
-        )
-
-    def take(self, outcomes: Sequence[Outcome]) -> None:
-        """
-        Take what became of them.
-        """
-        self._fates = {
-            label: outcome.fate for label, outcome in zip(self._labels, outcomes, strict=True)
-        }
-
-    @property
-    def wasTried(self) -> bool:
-        """
-        Was anything sent?
-        """
-        return bool(self._fates)
-
-    @property
-    def isHeard(self) -> bool:
-        """
-        Did any come back?
-        """
-        return Fate.HEARD in self._fates.values()
-
-    def filtering(self, mapping: Mapping | None) -> Finding[Filtering]:
-        """
-        Whom the filter lets in.
-        """
-        if self._isHeard("stranger"):
-            return Finding(Filtering.ENDPOINT_INDEPENDENT)
-        if not self.isHeard:
-            return Finding(None, self.why)
-        if mapping is not Mapping.ENDPOINT_INDEPENDENT:
-            return Finding(None, "each destination has a mapped address of its own")
-        return Finding(filteringBehaviour(False, self._isHeard("same host")))
-
-    def unsolicited(self) -> Finding[Unsolicited]:
-        """
-        What a stranger gets.
-        """
-        if self._isHeard("stranger"):
-            return Finding(None, "strangers are let in")
-        if not self.isHeard:
-            return Finding(None, self.why)
-        return Finding(_ANSWERS.get(self._fates["stranger"]))
-
-    def _isHeard(self, label: str) -> bool:
-        return self._fates.get(label) is Fate.HEARD

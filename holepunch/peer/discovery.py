@@ -23,10 +23,13 @@ from holepunch.address import Family, Transport, TransportAddress
 from holepunch.errors import NoLocalPort, TransactionTimedOut
 from holepunch.nat.discovery import NATReport, ProtocolReport
 from holepunch.nat.discoverydatagrams import SERVER_LIMIT, planDatagrams
-from holepunch.nat.discoverylifetime import planLifetime
+from holepunch.nat.discoveryfindings import Finding
+from holepunch.nat.discoverylifetime import Lifetime, planLifetime
 from holepunch.nat.discoveryprobe import Outcome, Plan, Probe
+from holepunch.nat.discoverystreamlifetime import planStreamLifetime
 from holepunch.nat.discoverystreams import planStreams
 from holepunch.peer.discoverydatagrams import DatagramProber
+from holepunch.peer.discoveryprober import Prober
 from holepunch.peer.discoverystreams import StreamProber
 from holepunch.peer.together import together
 
@@ -77,14 +80,22 @@ async def discover(
     """
     asked = tuple(each for each in servers if each.family is servers[0].family)
     values = (reactor, sourceHost(servers[0]), timeout, randomBytes)
-    streaming = _follow(reactor, planStreams(asked), StreamProber(*values))
     udp, tcp = await together(
-        Deferred.fromCoroutine(
-            _datagrams(reactor, asked, DatagramProber(*values), lifetime)
-            if Transport.UDP in transports
-            else _nothing()
-        ),
-        Deferred.fromCoroutine(streaming if Transport.TCP in transports else _nothing()),
+        *(
+            Deferred.fromCoroutine(
+                _ask(reactor, asked, plans, lifetime) if transport in transports else _nothing()
+            )
+            for transport, plans in (
+                (
+                    Transport.UDP,
+                    _Plans(planDatagrams, planLifetime, lambda: DatagramProber(*values)),
+                ),
+                (
+                    Transport.TCP,
+                    _Plans(planStreams, planStreamLifetime, lambda: StreamProber(*values)),
+                ),
+            )
+        )
     )
     if udp.isBlocked is not False and tcp.isBlocked is not False:
         names = " or ".join(sorted(transport.name for transport in transports))
@@ -150,9 +161,7 @@ def _fixedHost(host: str, server: TransportAddress) -> str:
     return host
 
 
-async def _follow(
-    reactor: Any, plan: Plan[_Report], prober: DatagramProber | StreamProber
-) -> _Report:
+async def _follow(reactor: Any, plan: Plan[_Report], prober: Prober) -> _Report:
     """
     Carry out a plan, round by round.
     """
@@ -168,20 +177,28 @@ async def _follow(
         await prober.close()
 
 
-def _begin(reactor: Any, prober: DatagramProber | StreamProber, probe: Probe) -> Deferred[Outcome]:
+def _begin(reactor: Any, prober: Prober, probe: Probe) -> Deferred[Outcome]:
     return deferLater(reactor, probe.delay, cast(Any, prober.send), probe)
 
 
-async def _datagrams(
-    reactor: Any,
-    servers: Sequence[TransportAddress],
-    prober: DatagramProber,
-    lifetime: float | None,
+@attrs.frozen
+class _Plans:
+    """
+    How one protocol is asked.
+    """
+
+    behaviour: Callable[[Sequence[TransportAddress]], Plan[ProtocolReport]]
+    lifetime: Callable[[Sequence[TransportAddress], float], Plan[Finding[Lifetime]]]
+    prober: Callable[[], Prober]
+
+
+async def _ask(
+    reactor: Any, servers: Sequence[TransportAddress], plans: _Plans, lifetime: float | None
 ) -> ProtocolReport:
-    report = await _follow(reactor, planDatagrams(servers), prober)
+    report = await _follow(reactor, plans.behaviour(servers), plans.prober())
     if lifetime is None or report.mapped is None:
         return report
-    finding = await _follow(reactor, planLifetime(servers, lifetime), prober)
+    finding = await _follow(reactor, plans.lifetime(servers, lifetime), plans.prober())
     return report.withLifetime(finding)
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
@@ -30,9 +32,13 @@ from zope.interface import implementer
 
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import MalformedMessage
+from holepunch.rendezvous.callback import callBack
 from holepunch.rendezvous.exchange import Exchange
 from holepunch.rendezvous.limits import AddressBuckets, AddressCounts
-from holepunch.stun import Answer, BindingAnswerer, StunFramer
+from holepunch.stun import CALL_FAILED, Answer, BindingAnswerer, StunFramer
+
+_CALLS_PER_CONNECTION = 2
+_SERVER_ERROR = 500
 
 
 class Assist:
@@ -52,6 +58,10 @@ class Assist:
         self._buckets = AddressBuckets(
             limits.assistRequestsPerSecond, limits.assistBurst, limits.trackedAddresses
         )
+        self._calls = AddressBuckets(
+            limits.assistCallsPerSecond, limits.assistCallBurst, limits.trackedAddresses
+        )
+        self._reactor: Any = None
         self.connections = AddressCounts(limits.assistConnectionsPerAddress)
         self._answerer = BindingAnswerer((), exchange.keyFor, allowAnonymous)
         self._sockets: dict[TransportAddress, AssistProtocol] = {}
@@ -61,14 +71,22 @@ class Assist:
         self,
         listeners: Iterable[TransportAddress],
         advertised: Mapping[TransportAddress, TransportAddress] | None = None,
+        reactor: Any = None,
     ) -> None:
         """
         All sockets are bound: behaviour discovery can be offered (RFC 5780).
 
         @param advertised: The public address of each listener that is behind a NAT itself.
+        @param reactor: Provides IReactorTCP, to connect to clients that ask for it; C{None}: none
+            is.
         """
+        self._reactor = reactor
         self._answerer = BindingAnswerer(
-            listeners, self.exchange.keyFor, self._allowAnonymous, advertised=advertised
+            listeners,
+            self.exchange.keyFor,
+            self._allowAnonymous,
+            advertised=advertised,
+            callsBack=reactor is not None,
         )
 
     def bound(self, local: TransportAddress, protocol: AssistProtocol) -> None:
@@ -119,6 +137,23 @@ class Assist:
         if answer.username is not None and answer.errorCode is None:
             self.exchange.observe(answer.username, transport, answer.mapped)
         return answer
+
+    async def call(self, request: bytes, answer: Answer) -> bytes:
+        """
+        Connect to a client over TCP that asked for it.
+
+        @param answer: Says from where to where; and it is the answer, if that works.
+        @return: The answer.
+        """
+        if not self._calls.take(answer.destination.host, self.exchange.clock.seconds()):
+            return self._answerer.failed(request, _SERVER_ERROR, "Asked Too Often")
+        try:
+            failure = await callBack(self._reactor, answer.origin, answer.destination)
+        except ConnectError:
+            return self._answerer.failed(request, _SERVER_ERROR, "Server Error")
+        if failure is None:
+            return answer.data
+        return self._answerer.failed(request, CALL_FAILED, failure.value)
 
     def send(self, answer: Answer) -> None:
         """
@@ -186,12 +221,14 @@ class AssistStream(Protocol, TimeoutMixin):
     One connection to an assist listener over TCP.
 
     It stays open while the client asks now and then: some NATs drop a mapping with its connection.
+    On request, the client is called back from another address.
     """
 
     def __init__(self, assist: Assist, source: TransportAddress) -> None:
         self.assist = assist
         self.source = source
         self._framer = StunFramer()
+        self._calls: list[Deferred[bytes]] = []
 
     def callLater(self, period: float, func: Callable[[], object]) -> IDelayedCall:
         """
@@ -223,14 +260,31 @@ class AssistStream(Protocol, TimeoutMixin):
         for message in messages:
             answer = self.assist.answer(message, self.source, self.local, Transport.TCP)
             if answer is not None:
-                self.resetTimeout()
-                cast(ITCPTransport, self.transport).write(answer.data)
+                self.setTimeout(self.assist.exchange.limits.assistPatience)
+                if answer.origin == self.local:
+                    cast(ITCPTransport, self.transport).write(answer.data)
+                else:
+                    self._call(message, answer)
+
+    def _call(self, request: bytes, answer: Answer) -> None:
+        """
+        Answer when it has shown whether the client can be called.
+        """
+        if len(self._calls) == _CALLS_PER_CONNECTION:
+            self.assist.dropped += 1
+            return
+        calling = Deferred.fromCoroutine(self.assist.call(request, answer))
+        self._calls.append(calling)
+        calling.addCallback(cast(ITCPTransport, self.transport).write)
+        calling.addErrback(_trapCancelled)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         The client left.
         """
         self.setTimeout(None)
+        for calling in self._calls:
+            calling.cancel()
         self.assist.disconnected(self)
 
     def timeoutConnection(self) -> None:
@@ -286,3 +340,7 @@ class AssistStreamFactory(Factory):
             self.assist.exchange.complaints.complain(source, "too many assist connections")
             return None
         return AssistStream(self.assist, source)
+
+
+def _trapCancelled(failure: Failure) -> None:
+    failure.trap(CancelledError, ConnectingCancelledError)

@@ -33,7 +33,12 @@ class Limits:
     @ivar assistRequestsPerSecond: By one address to the assist listeners, in the long run.
     @ivar assistBurst: At once.
     @ivar assistConnectionsPerAddress: Over TCP.
-    @ivar assistIdleTimeout: Of a connection to an assist listener.
+    @ivar assistIdleTimeout: Of a connection to an assist listener that has asked nothing.
+    @ivar assistPatience: The same for one that was answered: how long an idle connection is kept is
+        what a client may want to find out.
+    @ivar assistCallsPerSecond: How often a client at one address is called over TCP, on its own
+        request, in the long run.
+    @ivar assistCallBurst: At once.
     @ivar trackedAddresses: Whose requests are counted; the longest silent one is forgotten.
     """
 
@@ -51,6 +56,9 @@ class Limits:
     assistBurst: int = attrs.field(default=400, validator=validators.gt(0))
     assistConnectionsPerAddress: int = attrs.field(default=256, validator=validators.gt(0))
     assistIdleTimeout: float = attrs.field(default=120.0, validator=validators.gt(0))
+    assistPatience: float = attrs.field(default=900.0, validator=validators.gt(0))
+    assistCallsPerSecond: float = attrs.field(default=1.0, validator=validators.gt(0))
+    assistCallBurst: int = attrs.field(default=32, validator=validators.gt(0))
     trackedAddresses: int = attrs.field(default=65536, validator=validators.gt(0))
 
 

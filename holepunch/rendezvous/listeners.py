@@ -77,7 +77,7 @@ class AssistListeners:
                 if not mayChoose or attempt == _ATTEMPTS - 1:
                     raise CannotListen(f"the assist listener cannot start: {error}") from None
         public = {local: self._public(local) for local in self.addresses}
-        self._assist.listensOn(self.addresses, public)
+        self._assist.listensOn(self.addresses, public, self._reactor)
 
     def stop(self) -> Deferred[object]:
         """

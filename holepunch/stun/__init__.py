@@ -10,6 +10,7 @@ from holepunch.stun.attributes import (
     AttributeType,
     attributeName,
 )
+from holepunch.stun.callback import CALL_FAILED, CallFailure
 from holepunch.stun.credentials import Authenticated, LongTermClient, LongTermVerifier, ResponseFate
 from holepunch.stun.framing import Rfc4571Framer, StunFramer, frameRfc4571
 from holepunch.stun.message import (
@@ -35,6 +36,7 @@ from holepunch.stun.values import (
 
 __all__ = [
     "ATTRIBUTES",
+    "CALL_FAILED",
     "TRANSACTION_ID_LENGTH",
     "AddressErrorCode",
     "Answer",
@@ -43,6 +45,7 @@ __all__ = [
     "AttributeType",
     "Authenticated",
     "BindingAnswerer",
+    "CallFailure",
     "ChangeRequest",
     "ClientTransaction",
     "ErrorCode",

@@ -138,6 +138,7 @@ class BindingAnswerer:
         allowAnonymous: bool = True,
         allowResponsePort: bool = True,
         advertised: Mapping[TransportAddress, TransportAddress] | None = None,
+        callsBack: bool = False,
     ) -> None:
         """
         @param listeners: All addresses on which requests arrive. Two hosts by two ports give the
@@ -149,12 +150,16 @@ class BindingAnswerer:
         @param allowResponsePort: RESPONSE-PORT is honoured for anonymous requests too.
         @param advertised: The public addresses of listeners that are themselves behind an address
             translation, as on rented hosts.
+        @param callsBack: CHANGE-REQUEST over TCP is served, too: whoever sends the answer first
+            connects to its destination from the host of its origin, and any port, or sends
+            L{failed} instead.
         """
         addresses = tuple(listeners)
         self._keyFor = keyFor
         self._allowAnonymous = allowAnonymous
         self._allowResponsePort = allowResponsePort
         self._advertised = dict(advertised or {})
+        self._callsBack = callsBack
         self._corners = {local: _corners(local, addresses) for local in addresses}
         self._plainTails = {
             local: self._plainTail(local, corners) for local, corners in self._corners.items()
@@ -171,7 +176,8 @@ class BindingAnswerer:
         Answer one message that arrived on C{local} from C{source}.
 
         @param transport: Over TCP the answer takes the connection that the request took:
-            CHANGE-REQUEST and RESPONSE-PORT get an error response.
+            RESPONSE-PORT gets an error response, and so does CHANGE-REQUEST unless clients are
+            called; then the answer is one to a call from its origin.
         @return: What to send; C{None} where nothing may be sent: it was no Binding request.
         """
         if source.port == 0:
@@ -208,6 +214,16 @@ class BindingAnswerer:
             errorCode=errorCode,
         )
 
+    def failed(self, data: bytes, code: int, reason: str) -> bytes:
+        """
+        What to answer to a request over TCP whose client could not be called.
+
+        @param data: A request that L{answer} has answered.
+        """
+        request = decode(data)
+        response = Message.error(request, code, reason)
+        return _encode(response, request, _ANONYMOUS)
+
     def _prove(self, request: ReceivedMessage) -> _Proof:
         """
         Check the short-term credential (RFC 8489 section 9.1.3).
@@ -239,7 +255,8 @@ class BindingAnswerer:
         isUDP = transport is Transport.UDP
         change = request.get(AttributeType.CHANGE_REQUEST) or 0
         origin = corners.byChange.get(change)
-        if origin is None or (change and not isUDP):
+        isCall = self._callsBack and proof.key is None and change & ChangeRequest.PORT
+        if origin is None or (change and not isUDP and not isCall):
             unknown.append(AttributeType.CHANGE_REQUEST)
         port = request.get(AttributeType.RESPONSE_PORT)
         isPortAllowed = isUDP and (proof.key is not None or self._allowResponsePort)

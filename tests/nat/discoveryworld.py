@@ -43,7 +43,10 @@ class World:
 
     @ivar now: The time of the device.
     @ivar sent: Every probe, with its moment.
+    @ivar patience: After how many idle seconds the servers close a connection.
     """
+
+    patience = float("inf")
 
     def __init__(
         self, behaviour: NATBehaviour, protocol: Protocol = _UDP, seed: int = 0, noNAT: bool = False
@@ -54,6 +57,8 @@ class World:
         self._firstPort = random.randrange(20000, 60000)
         self._random = random
         self._sockets: dict[int, TransportAddress] = {}
+        # Who a server sees at the other end of each connection, and when it was used last.
+        self._connections: dict[tuple[int, TransportAddress], tuple[TransportAddress, float]] = {}
         self.now = 0.0
         self.sent: list[tuple[float, Probe]] = []
 
@@ -84,6 +89,8 @@ class World:
         Send one probe, and whatever answers it.
         """
         local = self._local(probe.socket)
+        if probe.isAgain:
+            return self._sendAgain(probe, local)
         hearer = local if probe.hearer is None else self._local(probe.hearer)
         for packet in self._through(
             Side.INSIDE, Packet(self._protocol, local, probe.destination, flags=TCPFlag.SYN)
@@ -97,6 +104,48 @@ class World:
             if packet.destination == probe.destination:
                 return self.answer(probe, local, hearer, packet)
         return Outcome(fate=Fate.SILENT, local=local)
+
+    def _sendAgain(self, probe: Probe, local: TransportAddress) -> Outcome:
+        """
+        Ask on a connection that is there.
+        """
+        connection = self._connections.get((probe.socket, probe.destination))
+        if connection is None:
+            return Outcome(fate=Fate.SILENT, local=local)
+        mapped, usedAt = connection
+        if self.now - usedAt > self.patience:
+            # The server's goodbye came through only where the mapping was there at that time.
+            bye = Packet(self._protocol, probe.destination, mapped, flags=TCPFlag.FIN)
+            self._device.receiveOutside(bye, usedAt + self.patience)
+            if any(isinstance(effect, Forward) for effect in self._device.takeEffects()):
+                return Outcome(fate=Fate.CLOSED, local=local, idleTime=self.patience)
+        for packet in self._through(
+            Side.INSIDE, Packet(self._protocol, local, probe.destination, flags=TCPFlag.ACK)
+        ):
+            if packet.destination == probe.destination and packet.source == mapped:
+                self._connections[probe.socket, probe.destination] = (mapped, self.now)
+                if probe.change:
+                    return self.call(probe, local, mapped)
+                return Outcome(
+                    fate=Fate.ANSWERED, local=local, source=probe.destination, mapped=mapped
+                )
+        return Outcome(fate=Fate.SILENT, local=local)
+
+    def call(self, probe: Probe, local: TransportAddress, mapped: TransportAddress) -> Outcome:
+        """
+        Let the server connect to a client that asked for it.
+        """
+        caller = TransportAddress(CORNERS[probe.change].host, 50505)
+        call, source = Fate.SILENT, probe.destination
+        first = Packet(self._protocol, caller, mapped, flags=TCPFlag.SYN)
+        for packet in self._through(Side.OUTSIDE, first):
+            if packet.destination == local:
+                return Outcome(
+                    fate=Fate.ANSWERED, local=local, source=source, call=Fate.HEARD, caller=caller
+                )
+            if packet.destination.host == caller.host:
+                call = Fate.REFUSED if packet.icmp is None else Fate.UNREACHABLE
+        return Outcome(fate=Fate.REJECTED, local=local, source=source, call=call)
 
     def answer(
         self, probe: Probe, local: TransportAddress, hearer: TransportAddress, request: Packet
@@ -116,6 +165,10 @@ class World:
         arrived = self._through(Side.OUTSIDE, reply)
         if not any(packet.destination == hearer for packet in arrived):
             return Outcome(fate=Fate.SILENT, local=local)
+        if self._protocol is _TCP:
+            self._connections[probe.socket, probe.destination] = (mapped, self.now)
+            opened = Packet(self._protocol, local, probe.destination, flags=TCPFlag.ACK)
+            self._through(Side.INSIDE, opened)
         return Outcome(
             fate=Fate.ANSWERED,
             local=local,

@@ -27,6 +27,7 @@ from holepunch.nat.discovery import ProtocolReport
 from holepunch.nat.discoverydatagrams import planDatagrams
 from holepunch.nat.discoverylifetime import planLifetime
 from holepunch.nat.discoveryprobe import PACE, Fate, Outcome, Probe
+from holepunch.nat.discoverystreamlifetime import planStreamLifetime
 from holepunch.nat.discoverystreams import planStreams
 from tests.nat.discoveryworld import CORNERS, EXTERNAL, OTHER, SERVER, World
 
@@ -42,6 +43,7 @@ behaviours = st.builds(
     isOneToOne=st.sampled_from((False, False, False, True)),
     dropsMappingOnReset=st.booleans(),
     udpTimeout=st.floats(20.0, 590.0),
+    tcpEstablishedTimeout=st.floats(20.0, 590.0),
 )
 seeds = st.integers(0, 1 << 32)
 
@@ -58,6 +60,15 @@ def fromOutside(behaviour: NATBehaviour) -> NATBehaviour:
     if behaviour.overloadsPorts and behaviour.ports is PortAllocation.PRESERVED:
         return attrs.evolve(behaviour, mapping=Mapping.ENDPOINT_INDEPENDENT)
     return behaviour
+
+
+class Shy(World):
+    """
+    A world whose servers connect to nobody.
+    """
+
+    def call(self, probe: Probe, local: TransportAddress, mapped: TransportAddress) -> Outcome:
+        return Outcome(fate=Fate.REJECTED, local=local, source=probe.destination)
 
 
 class BehaviourTests(SynchronousTestCase):
@@ -108,21 +119,43 @@ class BehaviourTests(SynchronousTestCase):
     @given(behaviours, seeds)
     def test_streams(self, behaviour: NATBehaviour, seed: int) -> None:
         """
-        The same for TCP; the filter and what strangers get, where the NAT hairpins.
+        The same for TCP, and what strangers get.
+        """
+        report = World(behaviour, Protocol.TCP, seed).follow(planStreams([SERVER]))
+        seen = self.checkCommon(behaviour, report)
+        self.assertEqual(report.filtering, seen.filtering)
+        self.checkUnsolicited(seen, report)
+
+    def checkUnsolicited(self, seen: NATBehaviour, report: ProtocolReport) -> None:
+        isOpen = seen.filtering is Filtering.ENDPOINT_INDEPENDENT
+        self.assertEqual(report.unsolicited, None if isOpen else seen.unsolicited)
+        self.assertEqual(isOpen, "unsolicited" in self.whys(report))
+
+    @given(behaviours, seeds)
+    def test_streamsUncalled(self, behaviour: NATBehaviour, seed: int) -> None:
+        """
+        Where the server connects to nobody, the filter towards TCP and what strangers get are found
+        out if the NAT hairpins.
         """
         if behaviour.mapping is not Mapping.ENDPOINT_INDEPENDENT:
             # A reset takes away the mapping through which a hairpin would have to come.
             behaviour = attrs.evolve(behaviour, dropsMappingOnReset=False)
-        report = World(behaviour, Protocol.TCP, seed).follow(planStreams([SERVER]))
+        world = Shy(behaviour, Protocol.TCP, seed)
+        report = world.follow(planStreams([SERVER]))
         seen = self.checkCommon(behaviour, report)
         if report.filtering is not None:
             self.assertEqual(report.filtering, seen.filtering)
         if report.isHairpinning and seen.mapping is Mapping.ENDPOINT_INDEPENDENT:
             self.assertEqual(report.filtering, seen.filtering)
-            if seen.filtering is not Filtering.ENDPOINT_INDEPENDENT:
-                self.assertEqual(report.unsolicited, seen.unsolicited)
+            self.checkUnsolicited(seen, report)
         for value, what in ((report.filtering, "filtering"), (report.unsolicited, "unsolicited")):
             self.assertEqual(value is None, what in self.whys(report))
+            if value is None and "strangers" not in self.why(report, what):
+                self.assertIn("does not connect to its clients", self.why(report, what))
+
+    def why(self, report: ProtocolReport, what: str) -> str:
+        (why,) = [each.why for each in report.undetermined if each.what == what]
+        return why
 
     def test_noNAT(self) -> None:
         """
@@ -164,6 +197,36 @@ class BehaviourTests(SynchronousTestCase):
             (missing.what, missing.why), ("lifetime", "a mapping is still there after 100 seconds")
         )
 
+    @given(behaviours, seeds)
+    def test_streamLifetime(self, behaviour: NATBehaviour, seed: int) -> None:
+        """
+        How long an idle connection lives is found out as exactly.
+        """
+        behaviour = attrs.evolve(behaviour, isOneToOne=False)
+        world = World(behaviour, Protocol.TCP, seed)
+        finding = world.follow(planStreamLifetime([SERVER], 600.0))
+        assert finding.value is not None
+        timeout = behaviour.tcpEstablishedTimeout
+        self.assertLessEqual(finding.value.alive, timeout)
+        self.assertLess(abs(finding.value.estimate - timeout), 1.0 + 0.05 * timeout)
+
+    @given(st.floats(20.0, 590.0), st.floats(10.0, 700.0), seeds)
+    def test_impatientServer(self, timeout: float, patience: float, seed: int) -> None:
+        """
+        A server that closes idle connections shows a lower bound, or nothing wrong.
+        """
+        behaviour = attrs.evolve(NAMED_BEHAVIOURS["symmetric"], tcpEstablishedTimeout=timeout)
+        world = World(behaviour, Protocol.TCP, seed)
+        world.patience = patience
+        finding = world.follow(planStreamLifetime([SERVER], 600.0))
+        assert finding.value is not None
+        self.assertLessEqual(finding.value.alive, timeout)
+        if finding.value.dead is not None:
+            self.assertGreaterEqual(finding.value.dead, timeout - 1.0)
+        elif patience < 600.0:
+            self.assertIn("closes it", str(finding.why))
+            self.assertEqual(finding.value.alive, patience)
+
 
 class BoundsTests(SynchronousTestCase):
     """
@@ -192,11 +255,16 @@ class BoundsTests(SynchronousTestCase):
         """
         Measuring a lifetime takes at most fifty requests and four times the longest one.
         """
-        world = World(attrs.evolve(NAMED_BEHAVIOURS["port-restricted"], udpTimeout=timeout))
+        behaviour = attrs.evolve(
+            NAMED_BEHAVIOURS["port-restricted"], udpTimeout=timeout, tcpEstablishedTimeout=timeout
+        )
         servers = [SERVER, *(TransportAddress(f"198.51.100.{n}", 3478) for n in range(20, 60))]
-        world.follow(planLifetime(servers, longest))
-        self.assertLessEqual(len(world.sent), 50)
-        self.assertLessEqual(world.now, 4 * longest)
+        for plan, protocol in ((planLifetime, Protocol.UDP), (planStreamLifetime, Protocol.TCP)):
+            world = World(behaviour, protocol)
+            world.follow(plan(servers, longest))
+            self.assertLessEqual(len(world.sent), 50)
+            self.assertLessEqual(len({probe.socket for _, probe in world.sent}), 30)
+            self.assertLessEqual(world.now, 4 * longest)
 
 
 Answer = Callable[[Probe, Outcome, Packet], Outcome]
@@ -394,4 +462,5 @@ class LiarTests(SynchronousTestCase):
 
         for plan in (planDatagrams, planStreams):
             self.assertIsInstance(Liar(lie).follow(plan([SERVER, OTHER])), ProtocolReport)
-        Liar(lie).follow(planLifetime([SERVER], 100.0))
+        for lifetimes in (planLifetime, planStreamLifetime):
+            Liar(lie).follow(lifetimes([SERVER], 100.0))

@@ -14,6 +14,7 @@ from holepunch.address import Transport, TransportAddress
 from holepunch.errors import NoLocalPort, TransactionTimedOut
 from holepunch.nat import NAMED_BEHAVIOURS, Filtering, Mapping, PortAllocation, Protocol
 from holepunch.nat.discovery import NATReport, explain
+from holepunch.nat.presets import PRESETS
 from holepunch.peer.discovery import discover, discoverEverywhere, sourceHost
 from holepunch.stun import Attribute, AttributeType, Message, decode
 from tests.peer.network import Network
@@ -70,7 +71,10 @@ class DiscoverTests(SynchronousTestCase):
         """
         One server with two addresses tells everything about every NAT, in less than three seconds.
         """
-        for name, behaviour in NAMED_BEHAVIOURS.items():
+        for name, behaviour in {**NAMED_BEHAVIOURS, **PRESETS}.items():
+            if behaviour.outbound:
+                # A STUN server has another port than 443.
+                continue
             network = self.network(name)
             begunAt = self.alice.reactor.seconds()
             report = network.waitFor(self.start(self.servers[:1]))
@@ -91,22 +95,35 @@ class DiscoverTests(SynchronousTestCase):
             if mapping is Mapping.ENDPOINT_INDEPENDENT:
                 for protocol in (report.udp, report.tcp):
                     self.assertEqual([name, protocol.isHairpinning], [name, behaviour.hairpin])
-            if report.tcp.isHairpinning:
-                # Then this machine is its own stranger.
-                self.assertEqual([name, report.tcp.filtering], [name, behaviour.filtering])
-                if behaviour.filtering is not Filtering.ENDPOINT_INDEPENDENT:
-                    self.assertEqual([name, report.tcp.unsolicited], [name, behaviour.unsolicited])
+            self.assertEqual([name, report.tcp.filtering], [name, behaviour.filtering])
+            if behaviour.filtering is not Filtering.ENDPOINT_INDEPENDENT:
+                self.assertEqual([name, report.tcp.unsolicited], [name, behaviour.unsolicited])
 
     def test_lifetime(self) -> None:
         """
-        The lifetime of a UDP mapping is measured on request.
+        The lifetime of a mapping is measured on request, for both protocols.
         """
-        for name, expected in (("port-restricted-impatient", 20.0), ("carrier-grade", 120.0)):
+        for name, expected, expectedTCP in (
+            ("port-restricted-impatient", 20.0, None),
+            ("carrier-grade", 120.0, None),
+            ("cloud-gateway", 350.0, 350.0),
+        ):
             network = self.network(name)
             asking = self.start(self.servers[:1], lifetime=600.0)
             report = network.waitFor(asking, limit=2400.0)
-            assert report.udp.lifetime is not None
-            self.assertLess(abs(report.udp.lifetime - expected), 1.0 + 0.05 * expected)
+            for found, seconds in (
+                (report.udp.lifetime, expected),
+                (report.tcp.lifetime, expectedTCP),
+            ):
+                if seconds is None:
+                    self.assertIsNone(found)
+                    (why,) = [
+                        each.why for each in report.tcp.undetermined if each.what == "lifetime"
+                    ]
+                    self.assertEqual(why, "a mapping is still there after 600 seconds")
+                else:
+                    assert found is not None
+                    self.assertLess(abs(found - seconds), 1.0 + 0.05 * seconds)
             network.internet.advance(1.0)
             self.assertNothingLeft()
 

@@ -120,10 +120,20 @@ class AnonymousTests(AssistTestCase):
         """
         A connection on which nobody asks is closed after two minutes.
         """
-        client = self.overTCP(bindingRequest())
+        client = self.overTCP(b"")
         self.network.advance(118.0)
         self.assertEqual(client.lost, [])
         self.network.advance(3.0)
+        self.assertEqual(len(client.lost), 1)
+
+    def test_patience(self) -> None:
+        """
+        One that was answered may stay for a quarter of an hour without asking again.
+        """
+        client = self.overTCP(bindingRequest())
+        self.network.advance(890.0)
+        self.assertEqual(client.lost, [])
+        self.network.advance(20.0)
         self.assertEqual(len(client.lost), 1)
 
     def test_doesNotRead(self) -> None:

@@ -10,6 +10,7 @@ from holepunch.stun import (
     AttributeType,
     BindingAnswerer,
     ChangeRequest,
+    decode,
 )
 from tests.stun.answering import (
     LISTENERS,
@@ -136,6 +137,23 @@ class DiscoveryTests(AnswerTestCase):
         self.checkError(
             400, plain(Attribute(T.PADDING, bytes(8)), Attribute(T.RESPONSE_PORT, 50000))
         )
+
+    def test_call(self) -> None:
+        """
+        Over TCP, a change of the port means a call from there, where clients are called.
+        """
+        self.answerer = BindingAnswerer(LISTENERS, keyFor=TICKETS.get, callsBack=True)
+        for change, origin in ((2, LISTENERS[1]), (6, LISTENERS[3])):
+            data = plain(Attribute(T.CHANGE_REQUEST, ChangeRequest(change)))
+            answer, _ = self.answer(data, transport=Transport.TCP)
+            self.assertEqual((answer.origin, answer.destination), (origin, SOURCE))
+            failed = decode(self.answerer.failed(data, 447, "Timeout"))
+            assert failed.error is not None
+            self.assertEqual((failed.error.code, failed.error.reason), (447, "Timeout"))
+        change = Attribute(T.CHANGE_REQUEST, ChangeRequest.PORT)
+        ticketed = request(change, Attribute(T.USERNAME, "ticket")).encode(TICKETS["ticket"])
+        for data in (plain(Attribute(T.CHANGE_REQUEST, ChangeRequest.HOST)), ticketed):
+            self.checkError(420, data, transport=Transport.TCP, unknown=(T.CHANGE_REQUEST,))
 
     def test_tcp(self) -> None:
         """
