@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 
 class IRendezvousEvents(Interface):
@@ -67,6 +67,64 @@ class IKnownServices(Interface):
     def remember(location: Any, peerID: Any) -> None:
         """
         Note the key of a service for which L{recall} gave C{None}.
+        """
+
+
+class IKnownPeers(Interface):
+    """
+    Knows which peer is meant by a name, whoever is registered under it.
+    """
+
+    def peers() -> Any:
+        """
+        All of them: a tuple of L{KnownPeer<holepunch.peer.knownpeers.KnownPeer>}.
+        """
+
+    def find(name: str) -> Any:
+        """
+        The L{KnownPeer<holepunch.peer.knownpeers.KnownPeer>} of that name, or C{None}.
+        """
+
+    def nameOf(peerID: Any) -> Any:
+        """
+        A name that a L{PeerID<holepunch.identity.PeerID>} is known by, or C{None}.
+        """
+
+    def pin(name: str, peerID: Any, origin: str) -> None:
+        """
+        From now on, C{name} means this peer.
+
+        @param origin: How it became known, in a few words.
+        @raise KnownAlready: The name means another peer.
+        """
+
+    def remove(name: str) -> Any:
+        """
+        Forget a name, and give whom it meant.
+
+        @raise UnknownName: It is not known.
+        """
+
+
+class IAuthoriser(Interface):
+    """
+    Decides which other peers may connect to this one, before any address of this one is told.
+    """
+
+    isOpen = Attribute(
+        """
+        Is everybody let in, so that requesters need not wait for the decision?
+        """
+    )
+
+    def authorise(request: Any) -> Any:
+        """
+        May this peer connect?
+
+        @param request: An L{AccessRequest<holepunch.peer.access.AccessRequest>}.
+        @return: C{True}, C{False}, or a Deferred of one of these. What is raised, or what the
+            Deferred fails with, refuses; the sentence of a
+            L{SessionRefused<holepunch.errors.SessionRefused>} is what the requester reads.
         """
 
 

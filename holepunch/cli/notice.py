@@ -25,6 +25,7 @@ from holepunch.peer.events import (
     Mapped,
     PeerEvent,
     Punched,
+    Refused,
     Registered,
     Requested,
     Signalled,
@@ -126,6 +127,13 @@ def describe(event: PeerEvent) -> Notice:
                 },
                 importance=Importance.MILESTONE,
                 step=f"punching a path to {who}",
+            )
+        case Refused():
+            return Notice(
+                event="refused",
+                text=f"not let in: {nameOf(event.remotePeer, event.remoteName)},"
+                f" {event.remotePeer}",
+                fields={"peer": event.remotePeer, "name": event.remoteName},
             )
         case Connected():
             return Notice(

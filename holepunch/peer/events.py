@@ -87,6 +87,18 @@ class Introduced:
 
 
 @attrs.frozen(kw_only=True)
+class Refused:
+    """
+    A peer wanted to connect, and was not let in.
+    """
+
+    at: float
+    remotePeer: PeerID
+    remoteName: str | None
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
 class Mapped:
     """
     An assist listener told us our mapped address.
@@ -170,6 +182,7 @@ PeerEvent: TypeAlias = (
     | InterfacesChanged
     | Requested
     | Introduced
+    | Refused
     | Mapped
     | Signalled
     | Punched

@@ -26,7 +26,8 @@ from twisted.python.failure import Failure
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import HolepunchError, PeerClosed, RendezvousError, UsageError
 from holepunch.identity import Identity, PeerID
-from holepunch.interfaces import IHostAddresses
+from holepunch.interfaces import IAuthoriser, IHostAddresses, IKnownPeers
+from holepunch.peer.access import Access
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.demultiplexer import Demultiplexer
@@ -43,6 +44,7 @@ from holepunch.peer.streamendpoints import (
     PeerServerEndpoint,
     attachProtocol,
 )
+from holepunch.rendezvous.introduction import IntroductionPolicy
 from holepunch.rendezvous.knownservices import KnownServices, KnownServicesFile
 from holepunch.rendezvous.location import ServiceLocation
 
@@ -59,6 +61,8 @@ class Peer(Service):
     """
     One identity on the network.
 
+    @ivar knownPeers: Whom names mean to it.
+
     It registers with the rendezvous service when it is started, or when it is first used, and stays
     registered until it is stopped.
     """
@@ -74,6 +78,8 @@ class Peer(Service):
         name: str | None = None,
         config: PeerConfig | None = None,
         knownServices: str | os.PathLike[str] | None = None,
+        knownPeers: IKnownPeers | None = None,
+        authoriser: IAuthoriser | None = None,
         hostAddresses: IHostAddresses | None = None,
         observer: Callable[[PeerEvent], None] | None = None,
     ) -> None:
@@ -82,6 +88,9 @@ class Peer(Service):
         @param name: A name to be found by; without one, others need our peer ID.
         @param knownServices: The file that remembers the keys of services; without one, they are
             remembered as long as the program runs.
+        @param knownPeers: Whom names mean; by default the peers that this program has reached by
+            them.
+        @param authoriser: Decides who may connect; by default everybody.
         @param hostAddresses: Tells this machine's addresses; asks the system by default.
         @param observer: Called with each event; must not raise.
         @raise BadAddress: C{rendezvous} makes no sense.
@@ -94,7 +103,11 @@ class Peer(Service):
         hosts = hostAddresses if hostAddresses is not None else SystemHostAddresses()
         config = config if config is not None else PeerConfig()
         demultiplexer = Demultiplexer()
-        self._sessions = Sessions(reactor, identity, config, hosts, demultiplexer, self._observe)
+        access = Access(knownPeers, authoriser)
+        self.knownPeers = access.known
+        self._sessions = Sessions(
+            reactor, identity, config, hosts, demultiplexer, self._observe, access
+        )
         self._keeper = self._sessions.keeper = RegistrationKeeper(
             reactor,
             identity,
@@ -102,6 +115,9 @@ class Peer(Service):
             self._sessions,
             name=name,
             config=config,
+            policy=(
+                IntroductionPolicy.AT_ONCE if access.authoriser.isOpen else IntroductionPolicy.ASK
+            ),
             known=KnownServices() if knownServices is None else KnownServicesFile(knownServices),
             hosts=hosts,
             demultiplexer=demultiplexer,

@@ -42,7 +42,7 @@ from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
 from holepunch.rendezvous.client import RendezvousClient
 from holepunch.rendezvous.connecting import CONNECT_TIMEOUT, connectRendezvous
-from holepunch.rendezvous.introduction import Registered
+from holepunch.rendezvous.introduction import IntroductionPolicy, Registered
 from holepunch.rendezvous.location import ServiceLocation
 
 
@@ -92,6 +92,7 @@ class RegistrationKeeper:
         *,
         name: str | None,
         config: PeerConfig,
+        policy: IntroductionPolicy = IntroductionPolicy.AT_ONCE,
         known: IKnownServices,
         hosts: IHostAddresses,
         demultiplexer: Demultiplexer,
@@ -100,6 +101,7 @@ class RegistrationKeeper:
         interfacesChanged: Callable[[tuple[str, ...]], None],
     ) -> None:
         """
+        @param policy: When others are told our endpoints.
         @param changed: Called with the new state after each registration, and with the reason after
             each loss or failed attempt.
         @param interfacesChanged: Called with all addresses of this machine when they have changed,
@@ -111,6 +113,7 @@ class RegistrationKeeper:
         self._events = events
         self._name = name
         self._config = config
+        self._policy = policy
         self._known = known
         self._demultiplexer = demultiplexer
         self._mapped = mapped
@@ -318,6 +321,7 @@ class RegistrationKeeper:
         return await client.register(
             name=self._name,
             accepts=self._accepts,
+            policy=self._policy,
             candidates=hostCandidates(ports, frozenset(Transport)),
         )
 

@@ -19,18 +19,19 @@ from zope.interface import implementer
 from holepunch.address import Transport
 from holepunch.errors import (
     HolepunchError,
+    PeerIdentityChanged,
     RendezvousError,
     SessionRefused,
     SessionTimedOut,
-    WrongPeer,
 )
 from holepunch.identity import Identity, PeerID
 from holepunch.interfaces import IHostAddresses, IRendezvousEvents
+from holepunch.peer.access import Access, Undecided
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.driver import Outcome
-from holepunch.peer.events import Introduced, PeerEvent, Requested
+from holepunch.peer.events import Introduced, PeerEvent, Refused, Requested
 from holepunch.peer.gathering import hostCandidates
 from holepunch.peer.hosts import hostsOf
 from holepunch.peer.localports import LocalPorts
@@ -56,6 +57,7 @@ class Sessions:
     """
     The sessions of one peer.
 
+    @ivar access: Who may connect.
     @ivar streamAcceptors: Who takes streams that others open, by application (ALPN); the stream is
         aborted when there is none.
     @ivar datagramAcceptor: Who takes datagram paths that others open.
@@ -71,6 +73,7 @@ class Sessions:
         hosts: IHostAddresses,
         demultiplexer: Demultiplexer,
         observe: Callable[[PeerEvent], None],
+        access: Access | None = None,
     ) -> None:
         self._reactor = reactor
         self._identity = identity
@@ -78,6 +81,8 @@ class Sessions:
         self._hosts = hosts
         self._demultiplexer = demultiplexer
         self._observe = observe
+        self.access = access if access is not None else Access()
+        self._undecided: dict[str, Undecided] = {}
         self._sessions: dict[str, Session] = {}
         self._isWarmRequested = False
         self._requests: list[SessionRequest] = []
@@ -112,7 +117,7 @@ class Sessions:
         )
         introduced.addTimeout(options.timeout, self._reactor, tooLate)
         introduced.addBoth(self._requestEnded, request)
-        request.follow(introduced.addCallback(self._start))
+        request.follow(introduced.addCallback(self._start, target))
         return request.outcome
 
     def _requestEnded(
@@ -132,22 +137,28 @@ class Sessions:
         main = await self.keeper.whenRegistered()
         self._observe(Requested(at=self._reactor.seconds(), target=target))
         request.mustBeWanted()
+        expected = self.access.expected(target)
         ports, candidates = self._portsFor(main, target, options.transports)
         # Until the introduction we do not know whom a name stands for.
         self._isWarmRequested = self._isWarmRequested or ports is main.ports
         try:
-            introduction = await main.client.requestSession(
-                target,
-                transports=sorted(options.transports, key=lambda each: each is Transport.UDP),
-                flow=options.tcpFlow,
-                candidates=candidates,
-            )
-            if PeerID.looksLike(target) and introduction.remote.text != target:
+            try:
+                introduction = await main.client.requestSession(
+                    target,
+                    transports=sorted(options.transports, key=lambda each: each is Transport.UDP),
+                    flow=options.tcpFlow,
+                    candidates=candidates,
+                    expected=None if PeerID.looksLike(target) else expected,
+                    application=application.decode("ascii"),
+                )
+            except PeerIdentityChanged as error:
+                raise self.access.changed(target, str(error)) from None
+            try:
+                self.access.mustBeMeant(target, expected, introduction.remote)
+            except HolepunchError:
                 end = SessionEnd(EndReason.CANCELLED, "the service introduced another peer")
                 main.client.endSession(introduction.sessionID, end).addErrback(lambda failure: None)
-                raise WrongPeer(
-                    f"the rendezvous service introduced {introduction.remote} instead of {target}"
-                )
+                raise
             if not set(introduction.transports) <= options.transports:
                 raise RendezvousError("the rendezvous service chose a transport not asked for")
             return self._begin(
@@ -164,9 +175,19 @@ class Sessions:
                 self._isWarmRequested = False
             ports.release()
 
-    def _start(self, session: Session) -> Deferred[Session]:
+    def _start(self, session: Session, target: str) -> Deferred[Session]:
         session.start()
-        return session.path.addCallback(lambda outcome: session)
+        return session.path.addCallback(self._reached, session, target)
+
+    def _reached(self, outcome: Outcome, session: Session, target: str) -> Session:
+        # A path for bare datagrams proves no key: only the service says who is there.
+        if not isinstance(outcome, DatagramPath):
+            try:
+                self.access.proven(target, session.introduction.remote)
+            except HolepunchError as error:
+                session.end(error)
+                raise
+        return session
 
     def _portsFor(
         self, main: MainConnectionState, target: str, transports: frozenset[Transport]
@@ -202,22 +223,68 @@ class Sessions:
         """
         return bool(self.streamAcceptors) or self.datagramAcceptor is not None
 
-    def sessionOffered(self, introduction: Introduction) -> Answer:
+    def sessionOffered(self, introduction: Introduction) -> Deferred[Answer]:
         """
-        Another peer asks for us: punch, unless there are too many sessions under way.
+        Another peer asks for us: punch, if it is let in and not too many sessions are under way.
+
+        Nothing of ours is told to it before that is decided.
         """
+        return Deferred.fromCoroutine(self._decide(introduction))
+
+    async def _decide(self, introduction: Introduction) -> Answer:
+        self._mustHaveRoom()
+        sessionID = introduction.sessionID
+        if sessionID in self._undecided:
+            raise RendezvousError("the rendezvous service introduced two sessions as one")
+        undecided = self._undecided[sessionID] = Undecided()
+        try:
+            await self.access.admit(
+                introduction.remote, introduction.remoteName, introduction.application
+            )
+        except SessionRefused as error:
+            self._observe(
+                Refused(
+                    at=self._reactor.seconds(),
+                    remotePeer=introduction.remote,
+                    remoteName=introduction.remoteName,
+                    reason=str(error),
+                )
+            )
+            raise
+        finally:
+            del self._undecided[sessionID]
+        # To decide may have taken its time.
+        main = self._mustHaveRoom()
+        undecided.mustBeWanted()
+        answer = self._accept(introduction, main)
+        self.candidatesReceived(sessionID, undecided.candidates)
+        return answer
+
+    def _mustHaveRoom(self) -> MainConnectionState:
         main = self.keeper.state
         if main is None or not self.isAccepting:
-            return Answer(False, text="the peer accepts no connections")
-        if sum(session.isUnderWay for session in self._sessions.values()) >= (
-            self._config.sessionLimit
-        ):
-            return Answer(False, text="the peer has too many sessions under way")
+            raise SessionRefused("the peer accepts no connections")
+        underWay = sum(session.isUnderWay for session in self._sessions.values())
+        if underWay + len(self._undecided) >= self._config.sessionLimit:
+            raise SessionRefused("the peer has too many sessions under way")
+        return main
+
+    def _applicationsFor(self, introduction: Introduction) -> tuple[bytes, ...]:
+        """
+        What the other peer may use a stream for: what it said, if it did, since that was decided
+        on.
+        """
+        wanted = introduction.application
+        return tuple(
+            each for each in self.streamAcceptors if wanted in (None, each.decode("ascii"))
+        )
+
+    def _accept(self, introduction: Introduction, main: MainConnectionState) -> Answer:
         session = self._begin(
             introduction,
             main,
             main.ports,
-            applications=tuple(self.streamAcceptors),
+            applications=self._applicationsFor(introduction),
             startedAt=self._reactor.seconds(),
             timeout=_ANSWER_TIMEOUT,
         )
@@ -265,7 +332,10 @@ class Sessions:
         """
         session = self._sessions.get(sessionID)
         if session is not None:
-            session.candidatesReceived(candidates)
+            if candidates:
+                session.candidatesReceived(candidates)
+        elif sessionID in self._undecided:
+            self._undecided[sessionID].candidatesReceived(candidates)
 
     def remoteReady(self, sessionID: str) -> None:
         """
@@ -282,6 +352,8 @@ class Sessions:
         session = self._sessions.get(sessionID)
         if session is not None:
             session.endedRemotely(end)
+        elif sessionID in self._undecided:
+            self._undecided[sessionID].end = end
 
     def mainConnectionLost(self, reason: Exception) -> None:
         """

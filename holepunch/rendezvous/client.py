@@ -124,6 +124,8 @@ class RendezvousClient(Line):
         use: Use = Use.STREAMS,
         relay: RelayPolicy = RelayPolicy.NEVER,
         continues: str | None = None,
+        expected: PeerID | None = None,
+        application: str | None = None,
     ) -> Deferred[Introduction]:
         """
         Ask to be introduced to the peer with this name or ID.
@@ -133,6 +135,10 @@ class RendezvousClient(Line):
         @param candidates: Those of the local ports to be used; none if these are the registered
             ones, whose mapped addresses the service knows already.
         @param continues: An earlier session with that peer, whose streams are to go on.
+        @param expected: Who is meant by the name, where that is known.
+        @param application: What a stream is wanted for.
+        @raise PeerIdentityChanged: Another peer than the expected one has the name; the sentence is
+            its peer ID.
         @raise UnknownPeer: Nobody is registered so.
         @raise PeerNotListening: That peer accepts no sessions.
         @raise PeerIsSelf: It is this peer.
@@ -147,6 +153,8 @@ class RendezvousClient(Line):
             use=use,
             relay=relay,
             continues=continues,
+            expected=expected,
+            application=application,
         )
         introduced: Deferred[Introduction] = Deferred()
 

@@ -46,6 +46,7 @@ def _errors(*kinds: type[Exception]) -> dict[type[Exception], bytes]:
         errors.UnknownSession: b"UNKNOWN_SESSION",
         errors.PeerVanished: b"PEER_VANISHED",
         errors.SessionTimedOut: b"SESSION_TIMED_OUT",
+        errors.PeerIdentityChanged: b"PEER_CHANGED",
     }
     table = {kind: codes[kind] for kind in kinds}
     return {
@@ -75,6 +76,7 @@ _INTRODUCTION: list[tuple[bytes, Argument]] = [
     (b"relayLocal", Credential(optional=True)),
     (b"relayRemote", Credential(optional=True)),
     (b"continues", Text(optional=True)),
+    (b"application", Text(optional=True)),
 ]
 
 
@@ -115,7 +117,8 @@ class RequestSession(Command):
     C{candidates} are those of the local ports that the peer will use, where these are not the
     registered ones; it is empty where they are. Relayed ones may be among them in any case.
     C{continues} names an earlier session of the two, whose streams are to go on: that one may be
-    asked for which accepts no other sessions.
+    asked for which accepts no other sessions. C{expected} says who is meant by a name: that peer is
+    asked for, under whatever name, and nobody else. C{application} is what a stream is wanted for.
     """
 
     arguments = [
@@ -126,9 +129,12 @@ class RequestSession(Command):
         (b"use", Choice(Use)),
         (b"relay", Choice(RelayPolicy)),
         (b"continues", Text(optional=True)),
+        (b"expected", ID(optional=True)),
+        (b"application", Text(optional=True)),
     ]
     response = _INTRODUCTION
     errors = _errors(
+        errors.PeerIdentityChanged,
         errors.NotRegistered,
         errors.UnknownPeer,
         errors.PeerNotListening,

@@ -176,6 +176,7 @@ class Introduction:
     @ivar relayLocal: This side's credentials for checks through the relay.
     @ivar relayRemote: The other side's.
     @ivar continues: The session whose streams are to go on over the path of this one.
+    @ivar application: What the requester wants a stream for, if it said so.
     """
 
     sessionID: str
@@ -195,6 +196,7 @@ class Introduction:
     relayLocal: Credentials | None = None
     relayRemote: Credentials | None = attrs.field(default=None, repr=False)
     continues: str | None = None
+    application: str | None = None
 
     @property
     def isMovable(self) -> bool:

@@ -2,22 +2,26 @@
 Which keys the rendezvous services showed before, remembered the way SSH does.
 
 Owns: the file of known services: a line each, C{HOST:PORT PEER-ID}.
-Knows nothing of: connections.
+Knows nothing of: connections; how a file is written (L{holepunch.linefile}).
 Driven by: L{holepunch.rendezvous.client}, once a connection, before anything is sent on it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from pathlib import Path
 
 from zope.interface import implementer
 
-from holepunch.errors import BadPeerID, RendezvousError, ServiceIdentityChanged
+from holepunch.errors import (
+    BadPeerID,
+    CannotRead,
+    CannotWrite,
+    RendezvousError,
+    ServiceIdentityChanged,
+)
 from holepunch.identity import PeerID
 from holepunch.interfaces import IKnownServices
+from holepunch.linefile import LineFile
 from holepunch.rendezvous.location import ServiceLocation
 
 
@@ -50,7 +54,7 @@ class KnownServicesFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+        self._file = LineFile(path)
 
     def recall(self, location: ServiceLocation) -> PeerID | None:
         """
@@ -58,14 +62,18 @@ class KnownServicesFile:
 
         @raise RendezvousError: The file cannot be read.
         """
-        for line in self._lines():
+        try:
+            lines = self._file.read()
+        except CannotRead as error:
+            raise RendezvousError(str(error)) from None
+        for line in lines:
             words = line.split()
             if len(words) >= 2 and words[0] == location.address:
                 try:
                     return PeerID(words[1])
                 except BadPeerID:
                     raise ServiceIdentityChanged(
-                        f"{self._path} has a line for {location.address} that makes no sense"
+                        f"{self._file.path} has a line for {location.address} that makes no sense"
                     ) from None
         return None
 
@@ -75,26 +83,7 @@ class KnownServicesFile:
 
         @raise RendezvousError: The file cannot be written.
         """
-        lines = [*self._lines(), f"{location.address} {peerID}"]
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".known-")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as opened:
-                    opened.write("\n".join(lines) + "\n")
-                    opened.flush()
-                    os.fsync(opened.fileno())
-                os.replace(temporary, self._path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-        except OSError as error:
-            raise RendezvousError(f"cannot write {self._path}: {error.strerror}") from None
-
-    def _lines(self) -> list[str]:
-        try:
-            return self._path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        except (OSError, UnicodeDecodeError) as error:
-            raise RendezvousError(f"cannot read {self._path}: {error}") from None
+            self._file.change(lambda lines: [*lines, f"{location.address} {peerID}"])
+        except (CannotRead, CannotWrite) as error:
+            raise RendezvousError(str(error)) from None

@@ -24,6 +24,7 @@ from holepunch._version import __version__
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import (
     NotRegistered,
+    PeerIdentityChanged,
     PeerIsSelf,
     PeerNotListening,
     RendezvousError,
@@ -248,8 +249,10 @@ class MainConnection(GuardedLine):
         use: Use,
         relay: RelayPolicy,
         continues: str | None,
+        expected: PeerID | None,
+        application: str | None,
     ) -> dict[str, Any]:
-        found = await maybeDeferred(self.exchange.registry.find, target)
+        found = await self._find(target, expected)
         registration = self._mustBeRegistered()
         if found is None and self._displacedName is not None and target == self._displacedName:
             raise PeerIsSelf(
@@ -272,6 +275,7 @@ class MainConnection(GuardedLine):
             use=use,
             relay=relay,
             continues=continues,
+            application=application,
             now=self.clock.seconds(),
         )
         introduced = self._waiting[sessionID] = Deferred()
@@ -285,6 +289,18 @@ class MainConnection(GuardedLine):
         introduction = await introduced
         self.sessionRequested(introduction)
         return attrs.asdict(introduction, recurse=False)
+
+    async def _find(self, target: str, expected: PeerID | None) -> Registration | None:
+        find = self.exchange.registry.find
+        if expected is None:
+            return cast("Registration | None", await maybeDeferred(find, target))
+        found = cast("Registration | None", await maybeDeferred(find, expected.text))
+        if found is not None:
+            return found
+        other = await maybeDeferred(find, target)
+        if other is not None:
+            raise PeerIdentityChanged(other.peerID.text)
+        return None
 
     @Candidates.responder
     def _candidatesReceived(

@@ -147,6 +147,7 @@ class Session:
     @ivar relay: May a relay carry the data? With C{ONLY}, no other addresses are passed on.
     @ivar relayHosts: Where relayed addresses may be that the peers themselves tell us of.
     @ivar continues: The session whose streams are to go on.
+    @ivar application: What the requester wants a stream for.
     """
 
     sessionID: str
@@ -160,6 +161,7 @@ class Session:
     relay: RelayPolicy = RelayPolicy.NEVER
     relayHosts: frozenset[str] = frozenset()
     continues: str | None = None
+    application: str | None = None
 
     @property
     def isMovable(self) -> bool:
@@ -245,4 +247,5 @@ class Session:
             relayLocal=side.relayCredentials,
             relayRemote=other.relayCredentials,
             continues=self.continues,
+            application=self.application,
         )

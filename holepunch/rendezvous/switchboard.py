@@ -205,6 +205,7 @@ class Switchboard:
         use: Use = Use.STREAMS,
         relay: RelayPolicy = RelayPolicy.NEVER,
         continues: str | None = None,
+        application: str | None = None,
         now: float,
     ) -> str:
         """
@@ -241,6 +242,7 @@ class Switchboard:
             relay=relay,
             relayHosts=self._relayHosts or frozenset(),
             continues=continues,
+            application=application,
         )
         if session.isMovable:
             for side in session.sides:
