@@ -155,7 +155,8 @@ class Identity:
         """
         Read an identity from a PEM file (PKCS #8) that only its owner may read.
 
-        @param create: Make a new identity there when the file does not exist.
+        @param create: Make a new identity there when the file does not exist; its folder only
+            where it is the one of L{configurationFile}.
         @raise BadIdentity: The file is missing, unreadable, open to other users, or not such a key.
         """
         file = Path(path)
@@ -204,7 +205,9 @@ class Identity:
             serialization.NoEncryption(),
         )
         try:
-            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Any other folder that is not there is more likely misspelt.
+            if file.parent == Path(configurationFile(file.name)).parent:
+                file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # mkstemp makes the file with mode 600; link() replaces no file that came first.
             handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".identity-")
             try:
@@ -218,6 +221,10 @@ class Identity:
                     os.unlink(temporary)
         except FileExistsError:
             return False
+        except FileNotFoundError:
+            raise BadIdentity(
+                f"cannot write the identity file {file}: there is no folder {file.parent}"
+            ) from None
         except OSError as error:
             raise BadIdentity(f"cannot write the identity file {file}: {error.strerror}") from None
         return True

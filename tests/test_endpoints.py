@@ -30,7 +30,7 @@ class EndpointStringTests(SynchronousTestCase):
         """
         self.internet = SimulatedInternet(Topology.parse("port-restricted/none"), seed=1)
         self.reactor: Any = self.internet.host("alice").reactor
-        self.identity = os.path.join(self.mktemp(), "identity.pem")
+        self.identity = self.mktemp()
         self.patch(os, "environ", {**os.environ, "XDG_CONFIG_HOME": self.mktemp()})
         os.environ.pop("HOLEPUNCH_RENDEZVOUS", None)
 

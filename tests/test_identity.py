@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.errors import BadIdentity, BadPeerID
-from holepunch.identity import Identity, PeerID
+from holepunch.identity import Identity, PeerID, configurationFile
 
 IDENTITY = Identity.generate()
 
@@ -110,11 +110,21 @@ class IdentityFileTests(SynchronousTestCase):
 
     def test_created(self) -> None:
         """
-        A missing file, and its directory, are made when that is wanted, once.
+        A missing file is made when that is wanted, once; and so is the configuration directory.
+        """
+        self.patch(os, "environ", {**os.environ, "XDG_CONFIG_HOME": str(self.directory / "new")})
+        for path in (self.path, Path(configurationFile("identity.pem"))):
+            first = Identity.load(path, create=True)
+            self.assertEqual(Identity.load(path, create=True).peerID, first.peerID)
+
+    def test_noFolder(self) -> None:
+        """
+        Another directory that does not exist is not made: it is more likely misspelt.
         """
         self.path = self.directory / "below" / "identity.pem"
-        first = Identity.load(self.path, create=True)
-        self.assertEqual(Identity.load(self.path, create=True).peerID, first.peerID)
+        error = self.assertRaises(BadIdentity, Identity.load, self.path, create=True)
+        self.assertIn(f"there is no folder {self.path.parent}", str(error))
+        self.assertEqual(os.listdir(self.directory), [])
 
     def test_neverOverwritten(self) -> None:
         """

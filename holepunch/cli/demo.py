@@ -25,6 +25,7 @@ from holepunch.cli.demostage import LATENCY, Act, Stage, homeNetworks, transport
 from holepunch.cli.notice import Importance, Notice, milliseconds
 from holepunch.cli.options import jsonOption, transportOption, verboseOption
 from holepunch.cli.output import Output, jsonLine, makeOutput
+from holepunch.cli.outputfile import OutputFile
 from holepunch.cli.running import run
 from holepunch.errors import BadTopology, DemoFailed, LabError, UsageError
 from holepunch.lab.topology import Topology
@@ -54,7 +55,7 @@ _Result = TypeVar("_Result")
 )
 @click.option(
     "--svg",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Draw the session as an image, too.",
 )
 @jsonOption
@@ -100,7 +101,8 @@ def demo(
             demoreport.show(Console(highlight=False), acts)
         if svg is not None:
             _write(svg, demoreport.image(acts))
-        failures = [act.failure for act in acts if act.failure]
+        # The transports often fail for the same reason.
+        failures = dict.fromkeys(act.failure.rstrip(".") for act in acts if act.failure)
         if failures:
             raise DemoFailed(f"{'; '.join(failures)} (-v tells more)")
 

@@ -29,11 +29,10 @@ _MEGA = 1_000_000
 
 def sentence(act: Act) -> str:
     """
-    What came of an act.
+    What came of an act. Why it failed is said once, in the end.
     """
-    if act.failure:
-        return f"{act.transport.value.upper()}: {act.failure}"
-    return f"{act.transport.value.upper()}: {_path(act)}; {_use(act)}"
+    parts = [_path(act), _use(act)] if act.connected or not act.failure else [_path(act)]
+    return f"{act.transport.value.upper()}: {'; '.join(parts)}"
 
 
 def _path(act: Act) -> str:
@@ -42,6 +41,8 @@ def _path(act: Act) -> str:
 
 
 def _use(act: Act) -> str:
+    if act.failure:
+        return "it failed"
     if act.roundTrip is not None:
         return f"{len(act.roundTrips)} round trips, median {milliseconds(act.roundTrip)}"
     return f"{act.size / _MEGA:g} MB each way in {act.moved:.1f} s, checksums equal"
@@ -58,7 +59,7 @@ def table(acts: Sequence[Act]) -> Table:
         "remote": [str(act.connected.remote) if act.connected else "" for act in acts],
         "candidate": [act.connected.candidate if act.connected else "" for act in acts],
         "time to connect": [_time(act, roundTrip) for act in acts],
-        "then": [act.failure or _use(act) for act in acts],
+        "then": [_use(act) for act in acts],
     }
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("transport", style="dim", no_wrap=True)
@@ -121,7 +122,10 @@ def show(console: Console, acts: Sequence[Act]) -> None:
     """
     console.print(table(acts))
     picture = diagram(acts)
-    if picture is not None:
+    if picture is None:
+        for reason in dict.fromkeys(act.failure for act in acts if act.failure):
+            console.print(f"It failed: {reason}", markup=False)
+    else:
         console.print(renderText(picture, console.width), soft_wrap=True)
 
 

@@ -26,7 +26,8 @@ from holepunch.cli.explaindiagram import drawExplanation
 from holepunch.cli.explainhtml import renderHTML
 from holepunch.cli.options import jsonOption
 from holepunch.cli.output import jsonLine, makeOutput
-from holepunch.cli.running import Status
+from holepunch.cli.outputfile import OutputFile
+from holepunch.cli.running import Status, statusOf
 from holepunch.cli.sequencediagram import SequenceDiagram
 from holepunch.cli.trace import readTrace
 from holepunch.errors import CannotWrite, HolepunchError
@@ -34,7 +35,7 @@ from holepunch.explain import Explanation
 from holepunch.explain import explain as explainTraces
 
 _MOST_FILES = 2
-_outputFile = click.Path(dir_okay=False, path_type=Path)
+_outputFile = OutputFile()
 
 
 @click.command()
@@ -61,7 +62,7 @@ def explain(files: Sequence[Path], svg: Path | None, html: Path | None, isJSON: 
             _write(html, renderHTML(explanation, diagram))
     except HolepunchError as error:
         makeOutput(sys.stderr, isJSON).fail(error)
-        sys.exit(Status.FAILED)
+        sys.exit(statusOf(error))
     if isJSON:
         click.echo(jsonLine(explanationAsJSON(explanation)), nl=False)
     else:

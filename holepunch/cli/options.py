@@ -20,9 +20,11 @@ import click
 from holepunch.address import Transport
 from holepunch.cli.notice import Notice
 from holepunch.cli.output import Output
+from holepunch.cli.outputfile import OutputFile
 from holepunch.errors import BadName, HolepunchError, UsageError
 from holepunch.identity import Identity, PeerID, configurationFile
 from holepunch.peer.config import SessionOptions
+from holepunch.peer.knownpeers import KnownPeersFile
 from holepunch.peer.resolving import checkHostName
 from holepunch.punch import TCPFlow
 from holepunch.rendezvous.location import ServiceLocation
@@ -132,6 +134,13 @@ class PeerOptions:
         The file of known services: it lies beside the identity.
         """
         return self.identity.with_name("known_services")
+
+    @property
+    def knownPeers(self) -> KnownPeersFile:
+        """
+        The file of known peers, in the same place.
+        """
+        return KnownPeersFile(self.identity.with_name("known_peers"))
 
 
 def readRendezvous(text: str | None) -> ServiceLocation:
@@ -247,7 +256,7 @@ _PEER_OPTIONS = (
     verboseOption,
     click.option(
         "--trace",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=OutputFile(),
         help="Write every event to this file, for diagrams and reports.",
     ),
 )

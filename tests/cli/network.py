@@ -55,6 +55,7 @@ class CommandTestCase(SynchronousTestCase):
 
     def options(self, **changes: Any) -> PeerOptions:
         directory = Path(self.mktemp())
+        directory.mkdir()
         values = {"rendezvous": self.network.location, "identity": directory / "identity.pem"}
         return PeerOptions(**{**values, **changes})
 

@@ -246,16 +246,16 @@ class SimulatedStageTests(SynchronousTestCase):
 
     def test_failedTable(self) -> None:
         """
-        A transport without a path has its reason in the table.
+        Where nothing can be drawn, each reason stands below the table, once.
         """
         act = Act(transport=TCP, asking=(), asked=(), failure="nobody answers")
         console = Console(file=io.StringIO(), width=80)
-        demoreport.show(console, [act])
+        demoreport.show(console, [act, act])
         said = console.file.getvalue()  # type: ignore[attr-defined]
         self.assertIn("none", said)
-        self.assertIn("nobody answers", said)
+        self.assertEqual(1, said.count("nobody answers"))
         self.assertIsNone(demoreport.image([act]))
-        self.assertEqual("TCP: nobody answers", demoreport.sentence(act))
+        self.assertEqual("TCP: no path", demoreport.sentence(act))
 
     def test_object(self) -> None:
         """
@@ -320,21 +320,24 @@ class CommandTests(SynchronousTestCase):
 
     def test_failure(self) -> None:
         """
-        A network that lets nothing through is a failure with a sentence.
+        A network that lets nothing through is a failure with a sentence, which is said once.
         """
         network = "symmetric-random/symmetric-random"
-        done = self.run_("--simulated", "--transport", "udp", "--topology", network)
+        done = self.run_("--simulated", "--topology", network)
         self.assertEqual(1, done.returncode, done.stderr)
         self.assertIn("Error: ", done.stderr)
+        for told in (done.stderr, done.stdout):
+            self.assertEqual(1, told.count("Nothing came through"), told)
 
     def test_unwritable(self) -> None:
         """
-        A picture that cannot be written is told in a sentence.
+        A picture that cannot be written is told before anything is played.
         """
         picture = os.path.join(self.directory, "missing", "session.svg")
         done = self.run_("--simulated", "--transport", "udp", "--svg", picture)
         self.assertEqual(2, done.returncode, done.stderr)
-        self.assertIn("--svg: cannot write", done.stderr)
+        self.assertIn("cannot write", done.stderr)
+        self.assertNotIn("simulated network", done.stderr)
 
     def test_interrupted(self) -> None:
         """

@@ -21,7 +21,7 @@ class IdentityTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.file = Path(self.mktemp(), "keys", "me.pem")
+        self.file = Path(self.mktemp())
 
     def run_(self, *arguments: str) -> Result:
         return CliRunner().invoke(main, ["id", "--identity", str(self.file), *arguments])
@@ -56,11 +56,20 @@ class IdentityTests(SynchronousTestCase):
         runner = CliRunner(env={"HOLEPUNCH_IDENTITY": str(self.file)})
         self.assertEqual(runner.invoke(main, ["id"]).stdout, self.run_().stdout)
 
+    def test_noFolder(self) -> None:
+        """
+        A folder that is not there is wrong usage, and is not made.
+        """
+        self.file = self.file / "missing" / "me.pem"
+        ran = self.run_()
+        self.assertEqual((ran.exit_code, ran.stdout), (2, ""))
+        self.assertIn(f"there is no folder {self.file.parent}", ran.stderr)
+        self.assertFalse(self.file.parent.parent.exists())
+
     def test_unusable(self) -> None:
         """
         A file that cannot be used is wrong usage, with a sentence that names the file.
         """
-        self.file.parent.mkdir(parents=True)
         self.file.write_text("no key")
         self.file.chmod(0o600)
         ran = self.run_()

@@ -121,6 +121,7 @@ class ProgramTestCase(TestCase):
         Start a command; C{files} are what Twisted calls childFDs, by name.
         """
         program = Program()
+        self.file(peer).mkdir(exist_ok=True)
         descriptors = {
             0: files.get("stdin", "w"),
             1: files.get("stdout", "r"),
@@ -276,13 +277,13 @@ class FailureTests(ProgramTestCase):
         """
         A file that cannot be used is wrong usage.
         """
-        self.file("bad").mkdir()
+        self.file("bad").mkdir(exist_ok=True)
         self.file("bad/identity.pem").write_text("no key")
         self.file("bad/identity.pem").chmod(0o600)
         failing = (
             self.assertFails(2, ("connect", "bob"), "does not hold a private key", "bad"),
             self.assertFails(
-                2, ("connect", "bob", "--trace", str(self.file("none/trace"))), "trace file"
+                2, ("connect", "bob", "--trace", str(self.file("none/trace"))), "there is no folder"
             ),
         )
         await together(*map(Deferred.fromCoroutine, failing))
