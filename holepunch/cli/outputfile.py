@@ -40,6 +40,6 @@ def _obstacle(path: Path) -> str:
         if not folder.is_dir():
             return f"there is no folder {folder}"
         isWritable = os.access(path if path.exists() else folder, os.W_OK)
-    except (OSError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        return error.strerror or str(error)
     return "" if isWritable else "permission denied"
