@@ -94,17 +94,19 @@ class Engine:
         self._flows: FlowCounter | None = None
         self._captures: dict[str, Capture] = {}
         for host in options.topology.hosts:
-            self._addHost(host.name, self._interface(host.addresses, host.behind))
+            self._addHost(host.name, self._interface(host.name, host.addresses, host.behind))
         for nat in options.topology.nats:
             if nat.isKernel:
                 self._addKernelNAT(nat)
         self._startDecoys()
 
-    def _interface(self, addresses: tuple[str, ...], behind: str | None) -> Interface:
+    def _interface(self, name: str, addresses: tuple[str, ...], behind: str | None) -> Interface:
+        mtu = self._fabric.interfaceMTU(name)
         if behind is None:
-            return Interface(addresses=addresses)
+            return Interface(addresses=addresses, mtu=mtu)
         nat = self._options.topology.nat(behind)
-        return Interface(addresses=addresses, prefix=nat.subnet.prefixlen, gateway=nat.gateway)
+        prefix = nat.subnet.prefixlen
+        return Interface(addresses=addresses, prefix=prefix, gateway=nat.gateway, mtu=mtu)
 
     def _addHost(self, name: str, interface: Interface) -> None:
         namespace = NetworkNamespace.create()
@@ -211,13 +213,16 @@ class Engine:
         See L{Fabric.moveHost}; the interface gets the new addresses and routes.
         """
         self._fabric.moveHost(name, hosts, behind)
-        self._station(name).readdress(self._interface(tuple(hosts), behind))
+        self._station(name).readdress(self._interface(name, tuple(hosts), behind))
 
     def setLink(self, name: str, link: Any) -> None:
         """
-        See L{Fabric.setLink}.
+        See L{Fabric.setLink}; the interface gets its MTU.
         """
         self._fabric.setLink(name, fromPlain(LinkSpec, link))
+        part = self._stations.get(name) or self._kernelNATs.get(name)
+        if part is not None:
+            part.setMTU(self._fabric.interfaceMTU(name))
 
     def block(self, host: str, protocol: int | None, remote: str | None) -> None:
         """

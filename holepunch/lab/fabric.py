@@ -31,10 +31,12 @@ from holepunch.lab.transit import Fate, FateObserver, Step, Transit
 from holepunch.nat.device import NATDevice
 from holepunch.nat.packet import Packet
 
-__all__ = ["CORE_ROUTER", "Fabric", "Fate", "FateObserver"]
+__all__ = ["CORE_ROUTER", "CORE_ROUTER_6", "Fabric", "Fate", "FateObserver"]
 
-#: The address in the core that complains of destinations that do not exist.
+#: The address in the core that sends ICMP errors.
 CORE_ROUTER = TransportAddress("5.0.0.1", 0)
+#: The same for IPv6.
+CORE_ROUTER_6 = TransportAddress("2001:db8::1", 0)
 
 
 class Fabric:
@@ -57,7 +59,8 @@ class Fabric:
         self.topology = topology
         self._seed = seed
         self._transit = Transit(clock)
-        core = Network(self._transit, CORE_ROUTER if answersUnroutable else None)
+        routers = {each.family: each for each in (CORE_ROUTER, CORE_ROUTER_6)}
+        core = Network(self._transit, routers, answersUnroutable)
         self._networks: dict[str | None, Network] = {None: core}
         self._nats: dict[str, NATNode] = {}
         self._hosts: dict[str, HostNode] = {}
@@ -134,6 +137,12 @@ class Fabric:
         """
         self._node(name).link.spec = link
 
+    def interfaceMTU(self, name: str) -> int:
+        """
+        What a host or NAT takes for the MTU of its link.
+        """
+        return self._node(name).link.spec.interfaceMTU
+
     def counters(self, name: str) -> LinkCounters:
         """
         What has happened on the link of a host or NAT.
@@ -179,7 +188,7 @@ class Fabric:
 
     def _addNAT(self, nat: NATSpec, answersUnroutable: bool) -> None:
         gateway = TransportAddress(nat.gateway, 0)
-        inside = Network(self._transit, gateway if answersUnroutable else None)
+        inside = Network(self._transit, {gateway.family: gateway}, answersUnroutable)
         self._networks[nat.name] = inside
         random = Random(f"{self._seed}/{nat.name}/ports")
         self._nats[nat.name] = NATNode(

@@ -102,7 +102,7 @@ class KernelNAT:
         self._outside = Station(
             reactor,
             namespace,
-            Interface(name="wan", addresses=spec.addresses),
+            Interface(name="wan", addresses=spec.addresses, mtu=spec.link.interfaceMTU),
             near[1],
             lambda packet: self._forward(Side.OUTSIDE, packet),
             keepTime,
@@ -182,6 +182,12 @@ class KernelNAT:
         interface = attrs.evolve(self._outside.interface, addresses=tuple(externalHosts))
         self._outside.readdress(interface)
         self.flush()
+
+    def setMTU(self, mtu: int) -> None:
+        """
+        Give the outer interface another MTU.
+        """
+        self._outside.setMTU(mtu)
 
     def mappings(self, now: float) -> tuple[MappingView, ...]:
         """

@@ -13,10 +13,12 @@ from typing import Any
 
 import attrs
 
-from holepunch.lab.topology import LinkSpec
+from holepunch.lab.part import LEAST_MTU_6, LinkSpec
 
 # What a packet is longer by on a wire: the headers of Ethernet and IPv4.
 _HEADERS = 34
+# The headers of IPv6 and TCP: what the simulator does not count as payload.
+_LONGEST_HEADERS = 60
 # How much later than the rest a packet arrives that is held back; at least so many seconds.
 _LEAST_HOLD = 0.001
 
@@ -27,6 +29,7 @@ class LinkCounters:
     What happened on a link, both directions together.
 
     @ivar overflowed: Of the lost ones, those that the link's rate left no room for.
+    @ivar tooBig: Those that never entered it, because they were too long and not to be cut.
     """
 
     sent: int = 0
@@ -34,6 +37,7 @@ class LinkCounters:
     overflowed: int = 0
     heldBack: int = 0
     duplicated: int = 0
+    tooBig: int = 0
 
 
 class Link:
@@ -41,6 +45,7 @@ class Link:
     A link between a host or NAT and the network that it is in.
 
     @ivar spec: How it treats packets from now on; it may be replaced at any time.
+    @ivar surelyFits: So much above IP can be in a packet that needs no closer look.
     """
 
     def __init__(self, name: str, spec: LinkSpec, random: Random) -> None:
@@ -61,6 +66,8 @@ class Link:
     def spec(self, spec: LinkSpec) -> None:
         self._spec = spec
         self._latency = spec.latency
+        longest = min(spec.mtu, LEAST_MTU_6) - _LONGEST_HEADERS
+        self.surelyFits = -1 if spec.losesFragments else longest
         self._isRegular = not (
             spec.jitter or spec.loss or spec.reorder or spec.duplicate or spec.rate
         )

@@ -25,6 +25,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from holepunch.errors import LabError
 from holepunch.lab.frames import HOST_MAC, WIRE_MAC
 from holepunch.lab.isolation import NetworkNamespace
+from holepunch.lab.part import DEFAULT_MTU
 
 # linux/if.h, linux/sockios.h, linux/ethtool.h.
 _UP = 0x1
@@ -32,6 +33,7 @@ _NO_ARP = 0x80
 _SIOCETHTOOL = 0x8946
 _SEND_CHECKSUM, _SEGMENTATION, _GENERIC_SEGMENTATION = 0x17, 0x1F, 0x24
 _LOOPBACK = 1
+_LONGEST = 65535
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +45,7 @@ class Interface:
     @ivar addresses: Its IPv4 addresses.
     @ivar prefix: How many bits of them are the subnet's.
     @ivar isDefault: Is it the way to everywhere else?
+    @ivar mtu: The longest IP packet that it sends.
     @ivar gateway: The router on that way; C{None}: there is none, the wire itself leads there.
     """
 
@@ -51,6 +54,7 @@ class Interface:
     prefix: int = 32
     isDefault: bool = True
     gateway: str | None = None
+    mtu: int = DEFAULT_MTU
 
 
 @contextlib.contextmanager
@@ -86,19 +90,24 @@ def layLink(far: NetworkNamespace, interface: Interface, near: str) -> None:
     with _routes() as routes:
         peer = {"ifname": interface.name, "address": _text(HOST_MAC), "net_ns_fd": far.fd}
         routes.link("add", kind="veth", ifname=near, address=_text(WIRE_MAC), peer=peer)
-        routes.link("set", index=socket.if_nametoindex(near), flags=_UP, change=_UP)
+        # The kernel of the far end cuts packets; here they pass as they are.
+        index = socket.if_nametoindex(near)
+        routes.link("set", index=index, mtu=_LONGEST, flags=_UP, change=_UP)
     with far.entered(), _routes() as routes:
         index = socket.if_nametoindex(interface.name)
-        routes.link("set", index=index, flags=_UP | _NO_ARP, change=_UP | _NO_ARP)
+        flags = _UP | _NO_ARP
+        routes.link("set", index=index, mtu=interface.mtu, flags=flags, change=flags)
         _assign(routes, index, interface)
 
 
 def setAddresses(far: NetworkNamespace, interface: Interface) -> None:
     """
-    Give an interface that is there these addresses and this way out, in place of all others.
+    Give an interface that is there these addresses, this MTU and this way out, in place of all
+    others.
     """
     with far.entered(), _routes() as routes:
         index = socket.if_nametoindex(interface.name)
+        routes.link("set", index=index, mtu=interface.mtu)
         # The routes go with the addresses.
         routes.flush_addr(index=index)
         _assign(routes, index, interface)

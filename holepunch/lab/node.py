@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import abc
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from holepunch.address import TransportAddress
+from holepunch.address import Family, TransportAddress
 from holepunch.errors import BadTopology
+from holepunch.lab.fragments import divided, fragmentLimit, ipLength, tooBigFor
 from holepunch.lab.link import Link
 from holepunch.lab.refusal import unreachableFor
 from holepunch.lab.transit import Fate, Step, Transit
 from holepunch.nat.device import NATDevice
 from holepunch.nat.effects import Drop, Side
-from holepunch.nat.packet import Packet, UnreachableCode
+from holepunch.nat.packet import Packet, Protocol, UnreachableCode
 
 #: Called with the time and a packet.
 Tap = Callable[[float, Packet], object]
@@ -31,16 +32,20 @@ class Network:
 
     @ivar members: Who has which address.
     @ivar gateway: The NAT that leads outside; C{None} in the core.
-    @param complainer: The address that answers with an ICMP host unreachable where there is no way;
-        C{None}: such packets vanish.
+    @param routers: The address that sends ICMP errors, of each family.
+    @param answersUnroutable: Answer with an ICMP host unreachable where there is no way; otherwise
+        such packets vanish.
     """
 
     gateway: NATNode | None = None
 
-    def __init__(self, transit: Transit, complainer: TransportAddress | None) -> None:
+    def __init__(
+        self, transit: Transit, routers: Mapping[Family, TransportAddress], answersUnroutable: bool
+    ) -> None:
         self.members: dict[str, Node] = {}
         self._transit = transit
-        self._complainer = complainer
+        self._routers = routers
+        self._answersUnroutable = answersUnroutable
 
     def fromMember(self, packet: Packet) -> None:
         """
@@ -66,9 +71,21 @@ class Network:
 
     def _giveUp(self, place: str, packet: Packet) -> None:
         self._transit.tell(place, packet, Fate.UNROUTABLE)
-        if self._complainer is None:
-            return
-        answer = unreachableFor(packet, UnreachableCode.HOST, self._complainer)
+        router = self._routers.get(packet.source.family)
+        if self._answersUnroutable and router is not None:
+            self._answer(place, unreachableFor(packet, UnreachableCode.HOST, router))
+
+    def tooBig(self, place: str, packet: Packet, mtu: int) -> Packet | None:
+        """
+        What the router says to a packet that is longer than a link of the network carries.
+        """
+        router = self._routers.get(packet.source.family)
+        answer = None if router is None else tooBigFor(packet, mtu, router)
+        if answer is not None:
+            self._transit.tell(place, answer, Fate.SENT)
+        return answer
+
+    def _answer(self, place: str, answer: Packet | None) -> None:
         if answer is not None:
             self._transit.tell(place, answer, Fate.SENT)
             self.fromMember(answer)
@@ -107,16 +124,22 @@ class Node(abc.ABC):
         """
         Send a packet over the link into the network.
         """
-        if self.taps:
-            self._tap(packet)
-        self.transit.cross(self.link, True, self._climbed, packet)
+        if len(packet.payload) > self.link.surelyFits:
+            for piece in self._fitting(packet, True):
+                self._climb(piece)
+        else:
+            self._climb(packet)
 
     def descend(self, packet: Packet) -> None:
         """
         Send a packet over the link from the network to here.
         """
         step = self._descended if self.taps else self.receive
-        self.transit.cross(self.link, False, step, packet)
+        if len(packet.payload) > self.link.surelyFits:
+            for piece in self._fitting(packet, False):
+                self.transit.cross(self.link, False, step, piece)
+        else:
+            self.transit.cross(self.link, False, step, packet)
 
     @abc.abstractmethod
     def receive(self, packet: Packet) -> None:
@@ -135,6 +158,44 @@ class Node(abc.ABC):
                 candidate += 1
             found.append(str(candidate))
         return tuple(found)
+
+    def _climb(self, packet: Packet) -> None:
+        if self.taps:
+            self._tap(packet)
+        self.transit.cross(self.link, True, self._climbed, packet)
+
+    def _fitting(self, packet: Packet, isUpward: bool) -> Sequence[Packet]:
+        """
+        What of a packet can cross the link: the whole, its fragments, or nothing.
+        """
+        link = self.link
+        if link.spec.losesFragments and packet.protocol is Protocol.FRAGMENT:
+            self._lose(packet)
+            return ()
+        mtu = link.spec.mtu
+        limit = fragmentLimit(packet, mtu)
+        if ipLength(packet) <= (limit or mtu):
+            return (packet,)
+        if limit:
+            pieces = divided(packet, limit, self.transit.identification())
+            if not link.spec.losesFragments:
+                return pieces
+            for piece in pieces:
+                self._lose(piece)
+            return ()
+        link.counters.tooBig += 1
+        self.transit.tell(self.name, packet, Fate.TOO_BIG)
+        answer = None if link.spec.isBlackHole else self.network.tooBig(self.name, packet, mtu)
+        if answer is not None and isUpward:
+            self.receive(answer)
+        elif answer is not None:
+            self.network.fromMember(answer)
+        return ()
+
+    def _lose(self, packet: Packet) -> None:
+        self.link.counters.sent += 1
+        self.link.counters.lost += 1
+        self.transit.tell(self.name, packet, Fate.LOST)
 
     def _climbed(self, packet: Packet) -> None:
         self.network.fromMember(packet)

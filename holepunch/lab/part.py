@@ -17,6 +17,13 @@ from holepunch.address import TransportAddress
 from holepunch.errors import BadAddress, BadTopology
 from holepunch.nat.behaviour import NATBehaviour
 
+#: That of Ethernet.
+DEFAULT_MTU = 1500
+#: However they are cut, IP packets need not be shorter (RFC 791); with IPv6, than the other (RFC
+#: 8200 section 5).
+LEAST_MTU, LEAST_MTU_6 = 68, 1280
+_LONGEST_PACKET = 65535
+
 
 def _checkShare(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not 0.0 <= value <= 1.0:
@@ -31,6 +38,14 @@ def _checkSeconds(instance: object, attribute: attrs.Attribute[float], value: fl
 def _checkRate(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not 0.0 <= value < 1e12:
         raise BadTopology(f"{attribute.name} is a number of bits a second, not {value}")
+
+
+def _checkMTU(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if not LEAST_MTU <= value <= _LONGEST_PACKET:
+        raise BadTopology(
+            f"{attribute.name} is a number of bytes from {LEAST_MTU} to {_LONGEST_PACKET}, "
+            f"not {value}"
+        )
 
 
 def _checkName(instance: object, attribute: object, value: str) -> None:
@@ -70,6 +85,11 @@ class LinkSpec:
     @ivar reorder: The share of packets that are held back, so that later ones overtake them.
     @ivar duplicate: The share of packets that arrive twice.
     @ivar rate: So many bits a second in each direction; 0: no limit.
+    @ivar mtu: The longest IP packet that it carries, in bytes. A longer one is cut into fragments
+        if its sender allows that; otherwise it is lost, and its sender told by an ICMP error.
+    @ivar isBlackHole: Nobody is told: neither the sender of a packet that was too long, nor a host
+        at the end of the link about its MTU.
+    @ivar losesFragments: IP fragments vanish on it.
     @ivar queue: With a rate: a packet that would have to wait longer, in seconds, is lost.
     """
 
@@ -80,6 +100,16 @@ class LinkSpec:
     duplicate: float = attrs.field(default=0.0, validator=_checkShare)
     rate: float = attrs.field(default=0.0, validator=_checkRate)
     queue: float = attrs.field(default=0.2, validator=_checkSeconds)
+    mtu: int = attrs.field(default=DEFAULT_MTU, validator=_checkMTU)
+    isBlackHole: bool = False
+    losesFragments: bool = False
+
+    @property
+    def interfaceMTU(self) -> int:
+        """
+        What a host at the end of the link takes for its MTU.
+        """
+        return max(self.mtu, DEFAULT_MTU) if self.isBlackHole else self.mtu
 
 
 DEFAULT_LINK = LinkSpec()

@@ -75,6 +75,7 @@ class SimulatedHost:
             self.addresses,
             lambda packet: fabric.send(self.name, packet),
             self._random,
+            lambda local: fabric.interfaceMTU(self.name),
         )
         self.reactor = SimulatedReactor(self._internet.clock, kernel, self._internet.resolver)
         fabric.attach(self.name, kernel.receive)

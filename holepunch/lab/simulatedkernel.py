@@ -17,10 +17,13 @@ from random import Random
 from twisted.internet.interfaces import IReactorTime
 
 from holepunch.address import Family, TransportAddress
+from holepunch.lab.ippacket import RawSegment
 from holepunch.lab.refusal import resetFor, unreachableFor
+from holepunch.lab.simulatedpathmtu import PathMTUs
 from holepunch.lab.simulatedsocket import DatagramSocket, SimulatedSocket, StreamSocket
 from holepunch.lab.simulatedtcp import TCPConnection
 from holepunch.lab.tcpstate import TCPState
+from holepunch.nat.fragment import Reassembly
 from holepunch.nat.packet import ICMPType, Packet, Protocol, TCPFlag, UnreachableCode
 
 _EPHEMERAL = (32768, 61000)
@@ -28,7 +31,10 @@ _WILDCARDS = {Family.IPV4: "0.0.0.0", Family.IPV6: "::"}
 _LOOPBACKS = {Family.IPV4: "127.0.0.1", Family.IPV6: "::1"}
 
 # What Linux makes of a "destination unreachable" (RFC 1122 section 4.2.3.9).
-_UNREACHABLE: dict[int, int] = {UnreachableCode.PORT: errno.ECONNREFUSED}
+_UNREACHABLE: dict[int, int] = {
+    UnreachableCode.PORT: errno.ECONNREFUSED,
+    UnreachableCode.TOO_BIG: errno.EMSGSIZE,
+}
 _SYN, _ACK, _RST = int(TCPFlag.SYN), int(TCPFlag.ACK), int(TCPFlag.RST)
 
 
@@ -38,6 +44,8 @@ class SimulatedKernel:
 
     @ivar hosts: The IP addresses of the host's interface.
     @param output: Sends a packet to the network.
+    @param interfaceMTU: That of the interface with an address.
+    @ivar pathMTUs: What is known of the ways to others.
     """
 
     def __init__(
@@ -46,8 +54,11 @@ class SimulatedKernel:
         hosts: Sequence[str],
         output: Callable[[Packet], None],
         random: Random,
+        interfaceMTU: Callable[[str], int],
     ) -> None:
         self.clock = clock
+        self.pathMTUs = PathMTUs(clock.seconds, interfaceMTU, 0)
+        self._reassembly = Reassembly()
         self.hosts = tuple(hosts)
         self._output = output
         self._random = random
@@ -86,6 +97,19 @@ class SimulatedKernel:
             finally:
                 self._isTransmitting = False
 
+    def transmitInPieces(self, packet: Packet, mode: int) -> None:
+        """
+        Send a datagram that may be too long.
+
+        @param mode: The socket's C{IP_MTU_DISCOVER}.
+        @raise OSError: It is (C{EMSGSIZE}).
+        """
+        if self._isLocal(packet.destination.host):
+            self.transmit(packet)
+        else:
+            for piece in self.pathMTUs.packets(packet, mode):
+                self.transmit(piece)
+
     def receive(self, packet: Packet) -> None:
         """
         Take a packet from the network.
@@ -105,6 +129,10 @@ class SimulatedKernel:
             self._receiveSegment(packet)
         elif packet.protocol is Protocol.UDP:
             self._receiveDatagram(packet)
+        elif packet.protocol is Protocol.FRAGMENT:
+            whole = self._reassembly.add(packet, self.clock.seconds())
+            if whole is not None:
+                self._receive(whole)
         elif packet.icmp is not None:
             self._receiveError(packet)
 
@@ -129,7 +157,10 @@ class SimulatedKernel:
         if socket is None:
             self._answer(unreachableFor(packet, UnreachableCode.PORT))
         else:
-            socket.deliver(packet.payload, packet.source)
+            payload = packet.payload
+            # One that came in fragments still has its headers.
+            data = payload.content if isinstance(payload, RawSegment) else payload
+            socket.deliver(data, packet.source)
 
     def _receiveError(self, packet: Packet) -> None:
         error = packet.icmp
@@ -137,13 +168,20 @@ class SimulatedKernel:
         original, number = error.original, errno.EHOSTUNREACH
         if error.type == ICMPType.DESTINATION_UNREACHABLE:
             number = _UNREACHABLE.get(error.code, number)
+        isTooBig = number == errno.EMSGSIZE
+        if isTooBig:
+            self.pathMTUs.learn(original.destination.host, error.mtu)
         if original.protocol is Protocol.TCP:
             connection = self._connections.get((original.source, original.destination))
-            if connection is not None:
+            if connection is not None and isTooBig:
+                connection.receiveTooBig(error.mtu)
+            elif connection is not None:
                 connection.receiveError(number)
             return
         for socket in self._bound.get((original.protocol, original.source.port), ()):
-            if isinstance(socket, DatagramSocket) and socket.remote == original.destination:
+            if not isinstance(socket, DatagramSocket) or socket.remote != original.destination:
+                continue
+            if socket.hearsOfMTU or not isTooBig:
                 socket.fail(number)
 
     def _answer(self, packet: Packet | None) -> None:
@@ -279,7 +317,8 @@ class SimulatedKernel:
 
     def _addConnection(self, local: TransportAddress, remote: TransportAddress) -> TCPConnection:
         sequence = self._random.randrange(1 << 24, 1 << 31)
-        connection = TCPConnection(self.clock, self.transmit, local, remote, sequence)
+        mtu = self.pathMTUs.of(local.host, remote.host)
+        connection = TCPConnection(self.clock, self.transmit, local, remote, sequence, mtu)
         connection.onEnd = self._forget
         self._connections[local, remote] = connection
         self._connectionPorts[local.port] += 1

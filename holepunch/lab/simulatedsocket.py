@@ -5,7 +5,9 @@ Owns: what a program can do with a socket, and with which C{errno} it fails.
 Knows nothing of: packets and other sockets, beyond what the kernel tells it.
 Driven by: Twisted's own transports, and L{holepunch.lab.simulatedkernel}.
 
-All sockets are non-blocking. The methods that have the names of C{socket.socket} behave like those.
+UDP sockets honour C{IP_MTU_DISCOVER} and C{IPV6_MTU_DISCOVER}, as L{holepunch.lab.simulatedpathmtu}
+has it. All sockets are non-blocking. The methods that have the names of C{socket.socket} behave
+like those.
 """
 
 from __future__ import annotations
@@ -20,6 +22,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from holepunch.address import Family, TransportAddress
+from holepunch.lab.simulatedpathmtu import (
+    DISCOVER_OPTIONS,
+    IP_PMTUDISC_DONT,
+    IP_PMTUDISC_WANT,
+    MTU_OPTIONS,
+)
 from holepunch.lab.simulatedtcp import TCPConnection
 from holepunch.lab.tcpstate import TCPState
 from holepunch.nat.packet import Packet, Protocol
@@ -280,6 +288,7 @@ class DatagramSocket(SimulatedSocket):
         self._received: deque[tuple[bytes, TransportAddress]] = deque()
         self._waiting = 0
         self._error = 0
+        self._discovery = IP_PMTUDISC_WANT
 
     @property
     def isReadable(self) -> bool:
@@ -288,6 +297,27 @@ class DatagramSocket(SimulatedSocket):
     @property
     def isWritable(self) -> bool:
         return True
+
+    @property
+    def hearsOfMTU(self) -> bool:
+        """
+        Is a program told when what it sent is too long for the way?
+        """
+        return self.remote is not None and self._discovery != IP_PMTUDISC_DONT
+
+    def setsockopt(self, level: int, option: int, value: Any) -> None:
+        super().setsockopt(level, option, value)
+        if (level, option) in DISCOVER_OPTIONS:
+            self._discovery = int(value)
+
+    def getsockopt(self, level: int, option: int) -> Any:
+        if (level, option) in DISCOVER_OPTIONS:
+            return self._discovery
+        if (level, option) in MTU_OPTIONS:
+            if self.remote is None:
+                raise OSError(errno.ENOTCONN, "the socket is not connected")
+            return self._kernel.pathMTUs.of(self._localFor(self.remote).host, self.remote.host)
+        return super().getsockopt(level, option)
 
     def deliver(self, data: bytes, remote: TransportAddress) -> None:
         """
@@ -334,11 +364,18 @@ class DatagramSocket(SimulatedSocket):
         self._checkFamily(remote)
         if not self.local.port:
             self._bind(self.local)
+        packet = Packet(Protocol.UDP, self._localFor(remote), remote, payload=bytes(data))
+        if len(data) > self._kernel.pathMTUs.surelyFits or self._discovery != IP_PMTUDISC_WANT:
+            self._kernel.transmitInPieces(packet, self._discovery)
+        else:
+            self._kernel.transmit(packet)
+        return len(data)
+
+    def _localFor(self, remote: TransportAddress) -> TransportAddress:
         local = self.local
         if local.host == _WILDCARDS[local.family].host:
-            local = _address(self._kernel.route(remote), local.port)
-        self._kernel.transmit(Packet(Protocol.UDP, local, remote, payload=bytes(data)))
-        return len(data)
+            return _address(self._kernel.route(remote), local.port)
+        return local
 
     def _raiseError(self) -> None:
         number = self._takeError()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from holepunch.address import TransportAddress
+from holepunch.address import Family, TransportAddress
 from holepunch.lab.refusal import resetFor
 from holepunch.lab.tcpreceiver import TCPReceiver
 from holepunch.lab.tcpsender import SEND_BUFFER, Segment, TCPSender
@@ -36,6 +36,9 @@ _ACKNOWLEDGMENT_DELAY = 0.001
 # The lab's TIME-WAIT and orphaned FIN-WAIT-2 are short: no packet here is older.
 _TIME_WAIT = 2.0
 _FIN_WAIT = 60.0
+
+# The headers of a segment with the usual options.
+_HEADERS = {Family.IPV4: 52, Family.IPV6: 72}
 
 _NEVER = float("inf")
 _ROUNDING = 1e-9
@@ -60,6 +63,7 @@ class TCPConnection:
         local: TransportAddress,
         remote: TransportAddress,
         initialSequence: int,
+        mtu: int,
     ) -> None:
         self.local = local
         self.remote = remote
@@ -69,7 +73,7 @@ class TCPConnection:
         self.onEnd: Callable[[TCPConnection], object] = _ignore
         self._clock = clock
         self._transmit = transmit
-        self._sender = TCPSender(initialSequence)
+        self._sender = TCPSender(initialSequence, self._segment(mtu))
         self._receiver = TCPReceiver(0)
         self._isOrphan = False
         self._isWriteShut = False
@@ -237,6 +241,20 @@ class TCPConnection:
         """
         if self.isOpening:
             self._fail(number)
+
+    def receiveTooBig(self, mtu: int) -> None:
+        """
+        Send shorter segments from now on, and what was too long once more (RFC 1191 section 6.4).
+        """
+        again = self._sender.shrink(self._segment(mtu))
+        if again is not None:
+            self._emit(again)
+
+    def _segment(self, mtu: int) -> int:
+        """
+        How much data a segment has at most.
+        """
+        return max(1, mtu - _HEADERS[self.local.family])
 
     def _receiveAnswer(self, packet: Packet, flags: int) -> None:
         isAcknowledged = bool(flags & _ACK)

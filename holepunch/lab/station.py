@@ -79,6 +79,13 @@ class Station:
         self.interface = interface
         setAddresses(self.namespace, interface)
 
+    def setMTU(self, mtu: int) -> None:
+        """
+        Give the interface another MTU.
+        """
+        if mtu != self.interface.mtu:
+            self.readdress(attrs.evolve(self.interface, mtu=mtu))
+
     def counters(self) -> dict[str, int]:
         """
         How many frames were received, delivered, blocked, lost, or ignored and why.

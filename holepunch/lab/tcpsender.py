@@ -13,9 +13,6 @@ from collections import deque
 
 import attrs
 
-#: Bytes of data in a segment, at most.
-MAXIMUM_SEGMENT = 1448
-
 #: Bytes that may be on their way, and that the program may have handed over in advance.
 WINDOW = SEND_BUFFER = 256 * 1024
 
@@ -45,18 +42,36 @@ class Segment:
         """
         return self.sequence + len(self.data) + self.isSYN + self.isFIN
 
+    def cut(self, maximum: int) -> list[Segment]:
+        """
+        The same in pieces with at most so many bytes of data.
+        """
+        if len(self.data) <= maximum:
+            return [self]
+        starts = range(0, len(self.data), maximum)
+        pieces = [
+            Segment(
+                self.sequence + at, self.data[at : at + maximum], False, False, self.sentAt, True
+            )
+            for at in starts
+        ]
+        pieces[-1].isFIN = self.isFIN
+        return pieces
+
 
 class TCPSender:
     """
     The sending half.
 
+    @param maximumSegment: Bytes of data in a segment, at most.
     @ivar next: The sequence number after everything that was sent.
     @ivar unacknowledged: The first one that the other side has not acknowledged.
     @ivar retransmitAt: When the oldest segment must be sent again; infinity: nothing is on its way.
     @ivar repeats: How often it was sent again with no sign of life in between.
     """
 
-    def __init__(self, initialSequence: int) -> None:
+    def __init__(self, initialSequence: int, maximumSegment: int) -> None:
+        self._maximumSegment = maximumSegment
         self.next = self.unacknowledged = initialSequence
         self.retransmitAt = float("inf")
         self.repeats = 0
@@ -131,8 +146,8 @@ class TCPSender:
         if self._unsent:
             if self.next - self.unacknowledged >= WINDOW:
                 return None
-            data = bytes(self._unsent[:MAXIMUM_SEGMENT])
-            del self._unsent[:MAXIMUM_SEGMENT]
+            data = bytes(self._unsent[: self._maximumSegment])
+            del self._unsent[: self._maximumSegment]
             return self._send(data, False, self._isFinished and not self._unsent, now)
         if self._isFinished:
             return self._send(b"", False, True, now)
@@ -174,6 +189,20 @@ class TCPSender:
             return None
         self.retransmitAt = now + self._timeout
         return self.repeatOldest() if acknowledgment < self._recoverUntil else None
+
+    def shrink(self, maximumSegment: int) -> Segment | None:
+        """
+        Have shorter segments, and those on their way cut.
+
+        @return: A segment that must be sent again now.
+        """
+        if maximumSegment >= self._maximumSegment:
+            return None
+        self._maximumSegment = maximumSegment
+        pieces = [piece for each in self._inFlight for piece in each.cut(maximumSegment)]
+        self._inFlight = deque(pieces)
+        self._recoverUntil = self.next
+        return self.repeatOldest() if pieces else None
 
     def handleTimeout(self, now: float) -> Segment:
         """

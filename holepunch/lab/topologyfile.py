@@ -139,6 +139,9 @@ _LINK_KEYS: _Keys = {
     **{key: (key, parseShare) for key in ("loss", "reorder", "duplicate")},
     **{key: (key, parseSeconds) for key in ("latency", "jitter", "queue")},
     "rate": ("rate", parseRate),
+    "mtu": ("mtu", _whole),
+    "black-hole": ("isBlackHole", _yes),
+    "loses-fragments": ("losesFragments", _yes),
 }
 _BEHAVIOUR_KEYS: _Keys = _fields(NATBehaviour)
 _PLACE_KEYS: _Keys = {

@@ -31,6 +31,7 @@ class Fate(enum.Enum):
     TRANSLATED = "translated"
     LOST = "lost on the link"
     DROPPED = "dropped by the NAT"
+    TOO_BIG = "too long for the link"
     UNROUTABLE = "no host has that address"
     UNATTACHED = "the host is down"
 
@@ -55,6 +56,7 @@ class Transit:
         self._clock = clock
         self._queue: list[tuple[float, int, Step, Packet]] = []
         self._serial = 0
+        self._identification = 0
         self._isDraining = False
         self._timer: IDelayedCall | None = None
         self._timerAt = 0.0
@@ -65,6 +67,13 @@ class Transit:
         """
         for observer in self.observers:
             observer(self.now(), place, packet, fate, reason)
+
+    def identification(self) -> int:
+        """
+        A number for the fragments of one packet that has none.
+        """
+        self._identification += 1
+        return self._identification
 
     def cross(self, link: Link, isUpward: bool, step: Step, packet: Packet) -> None:
         """

@@ -5,6 +5,7 @@ Network address translation: the vocabulary, and a model NAT that translates pac
 from holepunch.nat.behaviour import (
     NAMED_BEHAVIOURS,
     Filtering,
+    Fragments,
     Mapping,
     NATBehaviour,
     PortAllocation,
@@ -15,7 +16,10 @@ from holepunch.nat.behaviour import (
 )
 from holepunch.nat.device import NATDevice
 from holepunch.nat.effects import Drop, DropReason, Forward, Side
+from holepunch.nat.fragment import Fragment, Reassembly, carriedProtocol
 from holepunch.nat.packet import (
+    ECHO_PORT,
+    Echo,
     ICMPError,
     ICMPType,
     Packet,
@@ -28,12 +32,16 @@ from holepunch.nat.presets import PRESETS
 from holepunch.nat.session import MappingView
 
 __all__ = [
+    "ECHO_PORT",
     "NAMED_BEHAVIOURS",
     "PRESETS",
     "Drop",
     "DropReason",
+    "Echo",
     "Filtering",
     "Forward",
+    "Fragment",
+    "Fragments",
     "ICMPError",
     "ICMPType",
     "Mapping",
@@ -44,11 +52,13 @@ __all__ = [
     "PortAllocation",
     "Protocol",
     "RandomSource",
+    "Reassembly",
     "Refresh",
     "Service",
     "Side",
     "TCPFlag",
     "UnreachableCode",
     "Unsolicited",
+    "carriedProtocol",
     "classicName",
 ]

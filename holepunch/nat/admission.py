@@ -17,7 +17,7 @@ from holepunch.address import TransportAddress
 from holepunch.nat.addresspool import AddressPool
 from holepunch.nat.behaviour import Filtering, Mapping, NATBehaviour, PortAllocation, Service
 from holepunch.nat.effects import DropReason, Side
-from holepunch.nat.packet import Packet, Protocol
+from holepunch.nat.packet import ECHO_PORT, Packet, Protocol
 from holepunch.nat.portallocation import PortAllocator, RandomSource
 from holepunch.nat.session import Domain, MappingRecord, Session
 from holepunch.nat.sessiontable import HostRecord, SessionTable
@@ -84,7 +84,7 @@ class Admission:
         Make the session of a packet that leaves, or say why there is none.
         """
         internal, remote = packet.source, packet.destination
-        if packet.protocol not in (Protocol.UDP, Protocol.TCP):
+        if not _isTranslatable(packet):
             return DropReason.UNSUPPORTED
         if not self._behaviour.hairpin and remote.host in self.pool.hosts:
             return DropReason.HAIRPIN_DISABLED
@@ -109,7 +109,7 @@ class Admission:
         Make the session of a packet that arrives and has none, or say why it is refused.
         """
         external, remote = packet.destination, packet.source
-        if packet.protocol not in (Protocol.UDP, Protocol.TCP):
+        if not _isTranslatable(packet):
             return DropReason.UNSUPPORTED
         if not self.pool.isOurs(external.host):
             return DropReason.NOT_OURS
@@ -139,13 +139,14 @@ class Admission:
 
     def _mayBegin(self, packet: Packet) -> bool:
         """
-        May a session begin with this packet? Over TCP, a connection begins with SYN.
+        May a session begin with this packet? Over TCP, a connection begins with SYN, and an
+        exchange of echoes begins with the request.
         """
-        return (
-            packet.protocol is not Protocol.TCP
-            or SEGMENTS[packet.flags] is Segment.SYN
-            or self._keepsNobodyOut
-        )
+        if packet.protocol is Protocol.UDP or self._keepsNobodyOut:
+            return True
+        if packet.protocol is Protocol.ICMP:
+            return packet.destination.port == ECHO_PORT
+        return SEGMENTS[packet.flags] is Segment.SYN
 
     def _domain(self, remote: TransportAddress) -> Domain:
         if self._mappingGrain == 0:
@@ -253,7 +254,10 @@ class Admission:
         state = None
         if packet.protocol is Protocol.TCP:
             state = firstState(side, SEGMENTS[packet.flags])
-        timeout = self.timeout(state)
+        if packet.protocol is Protocol.ICMP:
+            timeout = self._behaviour.icmpTimeout
+        else:
+            timeout = self.timeout(state)
         madeMapping = not mapping.sessions
         # A packet from outside does not by itself make the mapping live longer.
         isGuest = side is Side.OUTSIDE and not madeMapping
@@ -270,3 +274,12 @@ class Admission:
         )
         self._table.addSession(session)
         return session
+
+
+def _isTranslatable(packet: Packet) -> bool:
+    """
+    Has the packet ports, or an identifier in their place?
+    """
+    if packet.protocol is Protocol.ICMP:
+        return ECHO_PORT in (packet.source.port, packet.destination.port)
+    return packet.protocol in (Protocol.UDP, Protocol.TCP)

@@ -78,7 +78,7 @@ def _unreachableFor(packet: Packet, code: UnreachableCode) -> Packet | None:
     """
     The ICMP error I{destination unreachable}, from the packet's destination to its source.
 
-    @return: C{None} for a packet that is an ICMP message itself (RFC 1122 section 3.2.2).
+    @return: C{None} for a packet that is an ICMP error itself (RFC 1122 section 3.2.2).
     """
     return _error(ICMPType.DESTINATION_UNREACHABLE, code, packet, packet.destination.host)
 
@@ -87,13 +87,13 @@ def timeExceededFor(packet: Packet, host: str) -> Packet | None:
     """
     The ICMP error I{time exceeded in transit}, from C{host} to the packet's source.
 
-    @return: C{None} for a packet that is an ICMP message itself (RFC 1122 section 3.2.2).
+    @return: C{None} for a packet that is an ICMP error itself (RFC 1122 section 3.2.2).
     """
     return _error(ICMPType.TIME_EXCEEDED, 0, packet, host)
 
 
 def _error(type: int, code: int, packet: Packet, host: str) -> Packet | None:
-    if packet.protocol is Protocol.ICMP:
+    if packet.icmp is not None:
         return None
     return Packet(
         Protocol.ICMP,
@@ -146,5 +146,5 @@ def _translatedError(
         destination,
         payload=packet.payload,
         ttl=packet.ttl - 1,
-        icmp=ICMPError(error.type, error.code, original),
+        icmp=ICMPError(error.type, error.code, original, error.mtu),
     )

@@ -71,6 +71,18 @@ class Refresh(enum.Enum):
     BOTH = "both"
 
 
+class Fragments(enum.Enum):
+    """
+    What becomes of packets in several IP fragments (RFC 4787 section 11).
+
+    C{FORWARD}: they are put together, in whatever order they come, translated, and sent on in
+    fragments again.
+    """
+
+    FORWARD = "forward"
+    DROP = "drop"
+
+
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise UsageError(f"{attribute.name} must be above zero, not {value}")
@@ -120,10 +132,12 @@ class NATBehaviour:
     @ivar udpTimeout: Idle seconds until a UDP session is forgotten.
     @ivar tcpEstablishedTimeout: The same for TCP connections in progress (RFC 5382 REQ-5).
     @ivar tcpTransitoryTimeout: The same for TCP connections half open, closed or reset.
+    @ivar icmpTimeout: The same for echo requests and their replies (RFC 5508 REQ-2).
     @ivar mappingLifetime: Seconds after which a mapping ends, however busy it is, as some carriers
         have it; C{None}: it lives as long as it is used.
     @ivar outbound: The only services that the inside may begin to talk to, as behind a firewall;
         with none, it may talk to all.
+    @ivar fragments: Do packets in several IP fragments pass?
     @ivar dropsMappingOnReset: A TCP mapping is forgotten when the connection that made it is reset
         or has been closed by both sides, whatever else uses the mapping.
     @ivar checksSequence: A SYN-ACK from inside is dropped unless it has the sequence number of the
@@ -148,11 +162,13 @@ class NATBehaviour:
     udpTimeout: float = attrs.field(default=300.0, validator=_positive)
     tcpEstablishedTimeout: float = attrs.field(default=7440.0, validator=_positive)
     tcpTransitoryTimeout: float = attrs.field(default=240.0, validator=_positive)
+    icmpTimeout: float = attrs.field(default=60.0, validator=_positive)
     mappingLifetime: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(_positive)
     )
     outbound: tuple[Service, ...] = ()
     refresh: Refresh = Refresh.OUTBOUND
+    fragments: Fragments = Fragments.FORWARD
     dropsMappingOnReset: bool = False
     checksSequence: bool = False
     maxMappings: int = attrs.field(default=65536, validator=_positive)

@@ -2,7 +2,7 @@
 The model NAT: packets go in on either side, translated packets come out.
 
 Owns: what becomes of every packet, and how connections are followed (RFC 4787 for UDP, RFC 5382 for
-TCP, RFC 5508 for ICMP errors). Who gets a session is decided in L{holepunch.nat.admission}.
+TCP, RFC 5508 for ICMP). Who gets a session is decided in L{holepunch.nat.admission}.
 Knows nothing of: sockets, frames, links, other devices, and the payload.
 Driven by: the lab and the simulator, which pass C{now} in seconds, carry out what
 L{NATDevice.takeEffects} returns, and give the device its randomness.
@@ -17,8 +17,9 @@ from collections.abc import Sequence
 
 from holepunch.nat.admission import Admission
 from holepunch.nat.answers import errorInward, errorOutward, refusalFor, timeExceededFor
-from holepunch.nat.behaviour import NATBehaviour, Refresh
+from holepunch.nat.behaviour import Fragments, NATBehaviour, Refresh
 from holepunch.nat.effects import Drop, DropReason, Forward, Side
+from holepunch.nat.fragment import Reassembly
 from holepunch.nat.packet import ICMPError, Packet, Protocol
 from holepunch.nat.portallocation import RandomSource
 from holepunch.nat.session import MappingView, Session
@@ -53,6 +54,7 @@ class NATDevice:
         self._admission = Admission(behaviour, externalHosts, random, self._table)
         self._effects: list[Forward | Drop] = []
         self._blocked: set[Protocol] = set()
+        self._reassembly = Reassembly()
         self._isRefreshedOutbound = behaviour.refresh is not Refresh.INBOUND
         self._isRefreshedInbound = behaviour.refresh is not Refresh.OUTBOUND
 
@@ -214,6 +216,11 @@ class NATDevice:
     # --- packets that are not plainly forwarded ---------------------------------------------------
 
     def _openFromInside(self, packet: Packet) -> Session | None:
+        if packet.protocol is Protocol.FRAGMENT:
+            whole = self._reassembled(packet)
+            if whole is not None:
+                self.receiveInside(whole, self._now)
+            return None
         if packet.icmp is not None:
             self._translateErrorOutward(packet, packet.icmp)
             return None
@@ -224,6 +231,11 @@ class NATDevice:
         return opened
 
     def _openFromOutside(self, packet: Packet) -> Session | None:
+        if packet.protocol is Protocol.FRAGMENT:
+            whole = self._reassembled(packet)
+            if whole is not None:
+                self.receiveOutside(whole, self._now)
+            return None
         if packet.icmp is not None:
             self._translateErrorInward(packet, packet.icmp)
             return None
@@ -236,6 +248,17 @@ class NATDevice:
         else:
             return opened
         return None
+
+    def _reassembled(self, packet: Packet) -> Packet | None:
+        """
+        Take a fragment.
+
+        @return: The whole packet, with its last fragment.
+        """
+        if self.behaviour.fragments is Fragments.DROP:
+            self._drop(packet, DropReason.FRAGMENT)
+            return None
+        return self._reassembly.add(packet, self._now)
 
     def _isBadSequence(self, session: Session, packet: Packet) -> bool:
         return (

@@ -41,6 +41,7 @@ class DropReason(enum.Enum):
     NOT_OURS = "the packet is for an address that the device does not have"
     BLOCKED = "the protocol is blocked"
     NOT_PERMITTED = "the device lets nothing out to that port"
+    FRAGMENT = "the device lets no fragments pass"
     UNSUPPORTED = "the device cannot translate that kind of packet"
 
 

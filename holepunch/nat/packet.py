@@ -19,12 +19,23 @@ from holepunch.nat.fastvalue import fastFrozen
 
 class Protocol(enum.IntEnum):
     """
-    The protocol above IP; the value is its number in the IP header.
+    The protocol above IP; the value is its number in the IP header of IPv4.
+
+    @cvar ICMP: ICMP for IPv6 as well, whose own number is 58.
+    @cvar FRAGMENT: Not the whole of a packet, but a fragment of one: see
+        L{Fragment<holepunch.nat.fragment.Fragment>}. The number is that of IPv6's fragment header.
     """
 
     ICMP = 1
     TCP = 6
     UDP = 17
+    FRAGMENT = 44
+
+
+#: Echo requests are packets from their identifier as port to this one, replies come back from it:
+#: so an ICMP query is mapped as a datagram is (RFC 5508 section 3.1). It is the port of the echo
+#: service (RFC 862).
+ECHO_PORT = 7
 
 
 class TCPFlag(enum.IntFlag):
@@ -44,7 +55,8 @@ class TCPFlag(enum.IntFlag):
 
 class ICMPType(enum.IntEnum):
     """
-    The kinds of ICMP error that the model knows, with the numbers of ICMP for IPv4 (RFC 792).
+    The kinds of ICMP error that the model knows, with the numbers of ICMP for IPv4 (RFC 792). They
+    stand for those of ICMP for IPv6, too (RFC 7915 section 4.2).
     """
 
     DESTINATION_UNREACHABLE = 3
@@ -54,10 +66,13 @@ class ICMPType(enum.IntEnum):
 class UnreachableCode(enum.IntEnum):
     """
     Codes of L{ICMPType.DESTINATION_UNREACHABLE}.
+
+    @cvar TOO_BIG: I{Fragmentation needed and DF set}; with IPv6, I{packet too big}.
     """
 
     HOST = 1
     PORT = 3
+    TOO_BIG = 4
 
 
 _NO_FLAGS = TCPFlag(0)
@@ -70,11 +85,30 @@ class ICMPError:
 
     @ivar type: An L{ICMPType}, or the number of another error that is only passed on.
     @ivar original: The packet that met the error, with the addresses it had where the error arose.
+    @ivar mtu: With L{UnreachableCode.TOO_BIG}: how many bytes an IP packet may have.
     """
 
     type: int
     code: int
     original: Packet
+    mtu: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Echo:
+    """
+    What is in an echo request or reply beside its identifier; the payload of such a packet.
+    """
+
+    isReply: bool
+    sequence: int
+    data: bytes = attrs.field(repr=False)
+
+    def __len__(self) -> int:
+        """
+        How much of it is above IP.
+        """
+        return 8 + len(self.data)
 
 
 @fastFrozen
@@ -82,11 +116,12 @@ class Packet:
     """
     One packet.
 
-    @ivar source: For ICMP, the port is 0; so it is in C{destination}.
+    @ivar source: For ICMP errors and fragments the port is 0; so it is in C{destination}. For an
+        echo it is the identifier or L{ECHO_PORT}.
     @ivar flags: With TCP: the control bits, at most nine.
     @ivar payload: Whatever the sender put there; the NAT never looks at it. A router of raw frames
         puts the frame here.
-    @ivar icmp: With L{Protocol.ICMP}: the error.
+    @ivar icmp: With L{Protocol.ICMP}: the error; C{None}: it is an echo.
     """
 
     protocol: Protocol

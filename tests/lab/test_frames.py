@@ -142,9 +142,8 @@ class DecodeTests(SynchronousTestCase):
             other[at : at + len(octets)] = bytes(octets)
             return decodeFrame(bytes(other))
 
-        self.assertIs(changed(ip - 2, 0x86, 0xDD), Ignored.NOT_IPV4)
-        self.assertIs(changed(ip + 6, 0x20, 0), Ignored.FRAGMENT)
-        self.assertIs(changed(ip + 6, 0, 8), Ignored.FRAGMENT)
+        self.assertIs(changed(ip - 2, 0x86, 0xDD), Ignored.MALFORMED)
+        self.assertIs(changed(ip - 2, 0x08, 0x06), Ignored.NOT_IP)
         self.assertIs(changed(ip + 9, 132), Ignored.OTHER_PROTOCOL)
         self.assertIs(changed(ip, 0x44), Ignored.MALFORMED)
 

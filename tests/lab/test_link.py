@@ -5,6 +5,7 @@ Tests for L{holepunch.lab.link}: the rate of a link.
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from holepunch.lab.topology import LinkSpec
 _PAYLOAD = bytes(966)
 
 
-def _link(**values: float) -> Link:
+def _link(**values: Any) -> Link:
     return Link("link", LinkSpec(**values), Random(1))
 
 

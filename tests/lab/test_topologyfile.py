@@ -142,9 +142,11 @@ class FileTests(SynchronousTestCase):
             udp-timeout = 1s
             tcp-established-timeout = 1h
             tcp-transitory-timeout = 1min
+            icmp-timeout = 20s
             mapping-lifetime = 500ms
             outbound = tcp:80
             refresh = both
+            fragments = drop
             drops-mapping-on-reset = yes
             checks-sequence = yes
             max-mappings = 1
