@@ -101,6 +101,19 @@ class RunExamples(ProgramTestCase):
             await program.says("the chat is over")
             self.assertEqual(await program.exits(), 0)
 
+    async def test_asyncioStream(self) -> None:
+        """
+        An asyncio program reads and writes a peer's stream, line by line, and ends with its input.
+        """
+        echo = self.run_("echo_peer.py", self.rendezvous, "echo")
+        await echo.says("echo is ready: ")
+        program = self.run_("asyncio_stream.py", self.rendezvous, "echo")
+        for line in ("is anybody there?", "yes, twice"):
+            program.types(line)
+            await program.says(line)
+        program.closesInput()
+        self.assertEqual(await program.exits(), 0, program.said)
+
     async def test_privateService(self) -> None:
         """
         Only members may register at the private service, and have three sessions a minute.
@@ -179,6 +192,7 @@ class AllExamples(SynchronousTestCase):
 
     TESTS = {
         "aioice_pair.py": RunExamples.test_aioicePair,
+        "asyncio_stream.py": RunExamples.test_asyncioStream,
         "chat.py": RunExamples.test_chat,
         "echo_peer.py": RunExamples.test_echoPeer,
         "nat_check.py": RunExamples.test_natCheck,
