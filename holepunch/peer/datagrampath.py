@@ -18,7 +18,8 @@ from holepunch.identity import PeerID
 from holepunch.peer.address import PunchedAddress
 from holepunch.peer.datagramport import DatagramPort
 from holepunch.peer.openpath import OpenPath
-from holepunch.punch import Path
+from holepunch.punch import Path, SessionConfig
+from holepunch.punch.goodbye import buildGoodbye, isGoodbye
 from holepunch.stun import looksLikeStun
 
 
@@ -52,9 +53,11 @@ class DatagramPath(OpenPath):
         port: DatagramPort,
         path: Path,
         addresses: tuple[PeerID, PeerID],
+        config: SessionConfig,
         session: _PathSession,
     ) -> None:
         super().__init__(clock)
+        self._config = config
         self._port = port
         self._addresses = addresses
         self._session = session
@@ -113,6 +116,26 @@ class DatagramPath(OpenPath):
         self._session.end(PeerClosed("the path was closed"))
 
     # --- the session ----------------------------------------------------------------------------
+
+    def sayGoodbye(self) -> None:
+        """
+        Let the other side know that the path is closed.
+        """
+        config = self._config
+        if config.remoteCredentials is not None:
+            self._port.send(
+                self._path.remote,
+                buildGoodbye(config.localCredentials, config.remoteCredentials, config.randomBytes),
+            )
+
+    def isGoodbye(self, data: bytes) -> bool:
+        """
+        Does the other side say so?
+        """
+        config = self._config
+        return config.remoteCredentials is not None and isGoodbye(
+            data, config.localCredentials, config.remoteCredentials
+        )
 
     def takes(self, local: TransportAddress, remote: TransportAddress, data: bytes) -> bool:
         """

@@ -29,6 +29,7 @@ from holepunch.peer.address import PunchedAddress
 from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.datagramport import DatagramPort
 from holepunch.peer.demultiplexer import Demultiplexer
+from holepunch.peer.framedpath import FramedPath
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.punchingconnection import PunchingConnection
 from holepunch.peer.securestream import SecureStream
@@ -56,7 +57,7 @@ from holepunch.punch import (
 )
 from holepunch.punch import PathLost as PathLostEffect
 
-Outcome: TypeAlias = SecureStream | DatagramPath
+Outcome: TypeAlias = SecureStream | DatagramPath | FramedPath
 
 
 class SessionDriver:
@@ -80,6 +81,7 @@ class SessionDriver:
         newTLS: Callable[[bool], SSL.Connection],
         addresses: tuple[PeerID, PeerID],
         *,
+        isMovable: bool = False,
         observe: Callable[[PunchEvent], None],
         sayReady: Callable[[], None],
         openWaitingPort: Callable[[], None],
@@ -89,6 +91,7 @@ class SessionDriver:
         @param newTLS: Makes an OpenSSL connection that accepts the other peer only; the argument
             says whether this side is the TLS client.
         @param addresses: Our peer ID and the other side's.
+        @param isMovable: Is a TCP connection, too, to carry datagrams, and not TLS?
         @param observe: Called for each step of the session.
         @param sayReady: Called when the other peer is to be told that we listen.
         @param openWaitingPort: Called when L{addWaitingPorts} is wanted.
@@ -100,6 +103,7 @@ class SessionDriver:
         self._demultiplexer = demultiplexer
         self._newTLS = newTLS
         self._localID, self._remoteID = addresses
+        self._isMovable = isMovable
         self._observe = observe
         self._sayReady = sayReady
         self._openWaitingPort = openWaitingPort
@@ -111,6 +115,7 @@ class SessionDriver:
         self._handshakeTimer: IDelayedCall | None = None
         self._isPumping = False
         self._datagramPath: DatagramPath | None = None
+        self._framedPath: FramedPath | None = None
         self.selected: Path | None = None
         self.selectedAt = 0.0
         self.result: Deferred[Outcome] = Deferred(lambda _: self.end(CancelledError()))
@@ -172,6 +177,11 @@ class SessionDriver:
 
         @param reason: Why there will be no path, if none was handed over yet.
         """
+        if self._datagramPath is not None and not self.isOver:
+            self._datagramPath.sayGoodbye()
+        self._close(reason)
+
+    def _close(self, reason: Exception) -> None:
         self._session.close(str(reason), self._clock.seconds())
         self._pump()
         self._finish(Failure(reason))
@@ -186,6 +196,9 @@ class SessionDriver:
         """
         path = self._datagramPath
         if path is not None and path.takes(local, remote, data):
+            return
+        if path is not None and path.isGoodbye(data):
+            self._close(PathLost("the other side closed the path"))
             return
         self._session.receiveDatagram(local, remote, data, self._clock.seconds())
         self._pump()
@@ -328,7 +341,7 @@ class SessionDriver:
 
     def _startStream(self, effect: StartStream) -> None:
         connection = self._connections.get(effect.connection)
-        if connection is not None and connection.stream is None:
+        if connection is not None and connection.stream is None and not self._isMovable:
             self._secure(connection)
 
     def _secure(self, connection: SessionConnection) -> None:
@@ -352,6 +365,9 @@ class SessionDriver:
             self._datagramsSelected(path)
             return
         connection = self._connections[path.connection]
+        if self._isMovable:
+            self._frame(connection, path)
+            return
         if connection.stream is None:
             self._secure(connection)
         assert connection.punching is not None
@@ -360,6 +376,15 @@ class SessionDriver:
             self._config.timeout,
             lambda: self.end(SessionError("the TLS handshake on the punched path took too long")),
         )
+
+    def _frame(self, connection: SessionConnection, path: Path) -> None:
+        assert connection.punching is not None
+        framed = self._framedPath = connection.stream = FramedPath(
+            self._clock, path, (self._localID, self._remoteID), self._config, self
+        )
+        connection.punching.startStream(framed)
+        connection.punching.handOver()
+        self._succeed(framed)
 
     def _secured(self, connection: SessionConnection, failure: Failure | None) -> None:
         """
@@ -383,14 +408,9 @@ class SessionDriver:
         if self._datagramPath is not None:
             self._datagramPath.moved(path)
             return
+        ends = (self._localID, self._remoteID)
         port = self._datagramPort(path.local)
-        self._datagramPath = DatagramPath(
-            self._clock,
-            port,
-            path,
-            (self._localID, self._remoteID),
-            self,
-        )
+        self._datagramPath = DatagramPath(self._clock, port, path, ends, self._config, self)
         self._succeed(self._datagramPath)
 
     def _succeed(self, outcome: Outcome) -> None:
@@ -470,8 +490,9 @@ class SessionDriver:
         for ports in held:
             ports.release()
         ended(self)
-        if self._datagramPath is not None:
-            self._datagramPath.lost(reason)
+        for path in (self._datagramPath, self._framedPath):
+            if path is not None:
+                path.lost(reason)
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.errback(reason)

@@ -18,7 +18,32 @@ from twisted.python.failure import Failure
 
 from holepunch.address import TransportAddress
 from holepunch.peer.keepalive import keepAlive
-from holepunch.peer.securestream import SecureStream
+
+
+class PunchedStream(Protocol):
+    """
+    What follows the checks on a connection.
+    """
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """
+        Whom to write to.
+        """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Bytes arrived behind the last check.
+        """
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The connection is gone.
+        """
+
+    def abandon(self) -> None:
+        """
+        Close the connection once what was written has left, or when that takes too long.
+        """
 
 
 class ConnectionOwner(Protocol):
@@ -44,7 +69,8 @@ class ConnectionOwner(Protocol):
 
 class PunchingConnection(TwistedProtocol):
     """
-    A TCP connection whose first bytes are checks (RFC 4571 frames) and whose rest may be TLS.
+    A TCP connection whose first bytes are checks (RFC 4571 frames), and whose rest is TLS, or
+    further frames.
 
     @ivar local: Our endpoint.
     @ivar remote: The other side's endpoint.
@@ -55,7 +81,7 @@ class PunchingConnection(TwistedProtocol):
 
     def __init__(self, owner: ConnectionOwner) -> None:
         self._owner = owner
-        self._stream: SecureStream | None = None
+        self._stream: PunchedStream | None = None
         self._isHandedOver = False
 
     @property
@@ -79,7 +105,7 @@ class PunchingConnection(TwistedProtocol):
         """
         self._owner = owner
 
-    def startStream(self, stream: SecureStream) -> None:
+    def startStream(self, stream: PunchedStream) -> None:
         """
         Let C{stream} write to this connection; what arrives still goes to the owner.
         """

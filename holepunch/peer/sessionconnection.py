@@ -13,6 +13,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IConnector
 from twisted.python.failure import Failure
 
+from holepunch.peer.framedpath import FramedPath
 from holepunch.peer.punchingconnection import PunchingConnection
 from holepunch.peer.securestream import SecureStream
 
@@ -50,7 +51,7 @@ class SessionConnection:
     @ivar number: The core's name for it.
     @ivar connector: Where we connect: the attempt.
     @ivar punching: The connection, once it is there.
-    @ivar stream: The TLS stream on it, once that has begun.
+    @ivar stream: The TLS stream, or the path for datagrams, on it, once that has begun.
     """
 
     def __init__(self, driver: ConnectionDriver, number: int) -> None:
@@ -58,7 +59,7 @@ class SessionConnection:
         self.number = number
         self.connector: IConnector | None = None
         self.punching: PunchingConnection | None = None
-        self.stream: SecureStream | None = None
+        self.stream: SecureStream | FramedPath | None = None
 
     def connectionReady(self, connection: PunchingConnection) -> None:
         """

@@ -211,12 +211,12 @@ class FromProtocolTests(ScenarioTestCase):
             else:
                 bob.stopService().addErrback(self.fail)
 
-        paths[0].setReceiver(receive)
-        near.send(b"late")
-        network.internet.advance(1.0)
         lost, other = near.whenLost(), near.whenLost()
         lost.addErrback(lambda failure: other.cancel())
         other.addErrback(lambda failure: failure.trap(CancelledError))
+        paths[0].setReceiver(receive)
+        near.send(b"late")
+        network.internet.advance(1.0)
         near.close()
         self.doCleanups()
 
