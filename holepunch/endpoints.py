@@ -27,13 +27,17 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from holepunch.errors import UsageError
+from holepunch.errors import PeerClosed, RendezvousUnreachable, UsageError
 from holepunch.identity import Identity, configurationFile
 from holepunch.peer import Peer, SessionOptions
+from holepunch.peer.events import Disconnected, PeerEvent, Registered
 from holepunch.punch import TCPFlow
 from holepunch.rendezvous.registry import checkName
+
+_log = Logger()
 
 
 @attrs.frozen(kw_only=True)
@@ -82,13 +86,36 @@ class PeerSettings:
             self.rendezvous,
             name=self.name,
             knownServices=configurationFile("known_services"),
+            observer=_logLoss,
         )
         reactor.addSystemEventTrigger("before", "shutdown", _stop, peer)
         return peer
 
 
+def _logLoss(event: PeerEvent) -> None:
+    """
+    Whoever listens waits for a service that cannot be reached: here he learns why.
+    """
+    if isinstance(event, Disconnected) and event.error != PeerClosed.__name__:
+        _log.warn("holepunch: {reason}", reason=event.reason)
+
+
 def _stop(peer: Peer) -> Deferred[None] | None:
     return peer.stopService() if peer.running else None
+
+
+@attrs.define
+class SharedPeer:
+    """
+    The peer of all client endpoints with the same settings.
+
+    @ivar hopes: How many of them wait for it to be registered.
+    @ivar wasRegistered: Has it ever been?
+    """
+
+    peer: Peer
+    hopes: int = 0
+    wasRegistered: bool = False
 
 
 @implementer(IStreamClientEndpoint)
@@ -97,7 +124,7 @@ class ClientEndpoint:
     Connects to the peer that a string names. The peer of this program is made at the first use.
     """
 
-    _peers: dict[tuple[int, PeerSettings], Peer] = {}
+    _peers: dict[tuple[int, PeerSettings], SharedPeer] = {}
 
     def __init__(
         self, reactor: Any, target: str, settings: PeerSettings, options: SessionOptions
@@ -114,11 +141,37 @@ class ClientEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        key = (id(self._reactor), self._settings)
-        peer = self._peers.get(key)
-        if peer is None:
-            peer = self._peers[key] = self._settings.makePeer(self._reactor)
+        peer = await self._registeredPeer()
         return await peer.connectEndpoint(self._target, self._options).connect(factory)
+
+    async def _registeredPeer(self) -> Peer:
+        """
+        The peer, once the service knows it.
+
+        Whoever connects is told of the first attempt that fails. A peer that was never registered
+        is stopped then: there is nothing that it should go on trying for.
+        """
+        key = (id(self._reactor), self._settings)
+        shared = self._peers.get(key)
+        if shared is None:
+            shared = self._peers[key] = SharedPeer(self._settings.makePeer(self._reactor))
+        shared.hopes += 1
+        try:
+            registered = shared.peer.whenRegistered(isPatient=False)
+            await registered.addTimeout(self._options.timeout, self._reactor, self._tooLate)
+            shared.wasRegistered = True
+        finally:
+            shared.hopes -= 1
+            if not shared.hopes and not shared.wasRegistered:
+                self._peers.pop(key, None)
+                _stop(shared.peer)
+        return shared.peer
+
+    def _tooLate(self, result: object, seconds: float) -> Registered:
+        raise RendezvousUnreachable(
+            f"the rendezvous service {self._settings.rendezvous} did not answer within"
+            f" {seconds:g} seconds"
+        )
 
 
 @implementer(IStreamServerEndpoint)

@@ -10,11 +10,20 @@ from typing import Any
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
 
 from holepunch.endpoints import parseClient, parseServer
-from holepunch.errors import BadAddress, BadIdentity, BadPeerID, HolepunchError
+from holepunch.errors import (
+    BadAddress,
+    BadIdentity,
+    BadPeerID,
+    HolepunchError,
+    RendezvousUnreachable,
+)
 from holepunch.lab import SimulatedInternet, Topology
+from holepunch.peer import SystemHostAddresses
 
 SERVICE = "31.2.0.9:4460"
 
@@ -30,6 +39,8 @@ class EndpointStringTests(SynchronousTestCase):
         """
         self.internet = SimulatedInternet(Topology.parse("port-restricted/none"), seed=1)
         self.reactor: Any = self.internet.host("alice").reactor
+        addresses = self.internet.host("alice").addresses
+        self.patch(SystemHostAddresses, "hostAddresses", lambda system: addresses)
         self.identity = self.mktemp()
         self.patch(os, "environ", {**os.environ, "XDG_CONFIG_HOME": self.mktemp()})
         os.environ.pop("HOLEPUNCH_RENDEZVOUS", None)
@@ -71,6 +82,53 @@ class EndpointStringTests(SynchronousTestCase):
             for endpoint in endpoints:
                 self.failureResultOf(endpoint, kind).trap(HolepunchError)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_noService(self) -> None:
+        """
+        The first connect fails as soon as the service cannot be reached, and nothing goes on then;
+        the next one tries again.
+        """
+        endpoint = parseClient(self.reactor, "bob", "5.1.0.1:9", self.identity)
+        for _ in range(2):
+            connecting = [endpoint.connect(Factory.forProtocol(Protocol)) for _ in range(2)]
+            for each in connecting:
+                # Not assertRaisesRegex, which clears the frames of coroutines that go on.
+                error = self.assertRaises(RendezvousUnreachable, self.internet.waitFor, each, 2.0)
+                self.assertIn("5.1.0.1:9", str(error))
+            self.internet.advance(1.0)
+            self.assertEqual((self.reactor.getDelayedCalls(), self.reactor.getReaders()), ([], []))
+
+    def test_silentService(self) -> None:
+        """
+        A service that never answers is given up when the time is over.
+        """
+        endpoint = parseClient(self.reactor, "bob", "203.0.113.9", self.identity, timeout="3")
+        connecting = endpoint.connect(Factory.forProtocol(Protocol))
+        error = self.assertRaises(RendezvousUnreachable, self.internet.waitFor, connecting, 4.0)
+        self.assertIn("203.0.113.9 did not answer within 3 seconds", str(error))
+        self.internet.advance(1.0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_patientListener(self) -> None:
+        """
+        Whoever listens waits for the service, and says in the log what is the matter.
+        """
+        logged: list[str] = []
+
+        @provider(ILogObserver)
+        def observer(event: LogEvent) -> None:
+            logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        endpoint = parseServer(self.reactor, "bob", "5.1.0.1:9", self.identity)
+        listening = endpoint.listen(Factory.forProtocol(Protocol))
+        self.internet.advance(10.0)
+        self.assertNoResult(listening)
+        self.assertTrue([line for line in logged if "cannot reach" in line], logged)
+        listening.addErrback(lambda failure: failure.trap(CancelledError))
+        listening.cancel()
+        self.internet.advance(1.0)
 
     def test_cancelledListening(self) -> None:
         """
