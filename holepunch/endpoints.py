@@ -2,10 +2,11 @@ r"""
 Endpoint strings: C{holepunch:} for C{twisted.internet.endpoints.clientFromString}
 and C{twisted.internet.endpoints.serverFromString}.
 
-Client: C{holepunch:PEER[:rendezvous=…][:identity=…][:timeout=…][:tcpFlow=…]}, where PEER is a name
-or peer ID. Server: C{holepunch:[name=NAME][:rendezvous=…][:identity=…]}. A colon inside a value is
-written C{\:}. What is not given comes from the environment variables HOLEPUNCH_RENDEZVOUS and
-HOLEPUNCH_IDENTITY, then from the defaults of the command line.
+Client: C{holepunch:PEER[:rendezvous=…][:identity=…][:known=…][:timeout=…][:tcpFlow=…]}, where PEER
+is a name or peer ID. Server: C{holepunch:[name=NAME][:rendezvous=…][:identity=…][:known=…]
+[:allow=…][:deny=…]}, where the last two are names or peer IDs with commas between. A colon inside a
+value is written C{\:}. What is not given comes from the environment variables HOLEPUNCH_RENDEZVOUS
+and HOLEPUNCH_IDENTITY, then from the defaults of the command line.
 
 Owns: reading the strings; which endpoints share one peer.
 Knows nothing of: how a connection is made.
@@ -31,9 +32,11 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from holepunch.errors import PeerClosed, RendezvousUnreachable, UsageError
-from holepunch.identity import Identity, configurationFile
+from holepunch.identity import Identity, PeerID, configurationFile
 from holepunch.peer import Peer, SessionOptions
+from holepunch.peer.access import AccessList
 from holepunch.peer.events import Disconnected, PeerEvent, Registered
+from holepunch.peer.knownpeers import KnownPeersFile
 from holepunch.punch import TCPFlow
 from holepunch.rendezvous.registry import checkName
 
@@ -48,15 +51,25 @@ class PeerSettings:
     @ivar rendezvous: C{[ID@]HOST[:PORT]}.
     @ivar identity: The identity file; it is made when it is missing.
     @ivar name: What the peer is registered as.
+    @ivar known: The file of known peers.
+    @ivar allow: Who may connect, by known name or peer ID; L{None} is everybody.
+    @ivar deny: Who may not.
     """
 
     rendezvous: str
     identity: str
     name: str | None = None
+    known: str
+    allow: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
 
     @classmethod
     def read(
-        cls, rendezvous: str | None, identity: str | None, name: str | None = None
+        cls,
+        rendezvous: str | None,
+        identity: str | None,
+        known: str | None = None,
+        **others: Any,
     ) -> PeerSettings:
         """
         Fill in what the string does not say.
@@ -73,19 +86,25 @@ class PeerSettings:
             identity=identity
             or os.environ.get("HOLEPUNCH_IDENTITY")
             or configurationFile("identity.pem"),
-            name=name,
+            known=known or configurationFile("known_peers"),
+            **others,
         )
 
     def makePeer(self, reactor: Any) -> Peer:
         """
         Make the peer; it is stopped with the reactor at the latest.
+
+        @raise UnknownName: A name that is allowed or denied is not known.
         """
+        known = KnownPeersFile(self.known)
         peer = Peer(
             reactor,
             Identity.load(self.identity, create=True),
             self.rendezvous,
             name=self.name,
             knownServices=configurationFile("known_services"),
+            knownPeers=known,
+            authoriser=AccessList(known, self.allow, self.deny),
             observer=_logLoss,
         )
         reactor.addSystemEventTrigger("before", "shutdown", _stop, peer)
@@ -208,6 +227,7 @@ def parseClient(
     identity: str | None = None,
     timeout: str = "30",
     tcpFlow: str = TCPFlow.SIMULTANEOUS.value,
+    known: str | None = None,
     **unknown: str,
 ) -> ClientEndpoint:
     """
@@ -215,7 +235,7 @@ def parseClient(
 
     @raise ValueError: A value makes no sense.
     """
-    _refuse(unknown, "rendezvous, identity, timeout, tcpFlow")
+    _refuse(unknown, "rendezvous, identity, timeout, tcpFlow, known")
     try:
         flow = TCPFlow(tcpFlow)
     except ValueError:
@@ -228,7 +248,7 @@ def parseClient(
     return ClientEndpoint(
         reactor,
         target,
-        PeerSettings.read(rendezvous, identity),
+        PeerSettings.read(rendezvous, identity, known),
         SessionOptions(timeout=seconds, tcpFlow=flow),
     )
 
@@ -238,6 +258,9 @@ def parseServer(
     name: str | None = None,
     rendezvous: str | None = None,
     identity: str | None = None,
+    known: str | None = None,
+    allow: str | None = None,
+    deny: str = "",
     **unknown: str,
 ) -> ServerEndpoint:
     """
@@ -245,10 +268,26 @@ def parseServer(
 
     @raise ValueError: A value makes no sense.
     """
-    _refuse(unknown, "name, rendezvous, identity")
+    _refuse(unknown, "name, rendezvous, identity, known, allow, deny")
     if name is not None:
         checkName(name)
-    return ServerEndpoint(reactor, PeerSettings.read(rendezvous, identity, name))
+    settings = PeerSettings.read(
+        rendezvous,
+        identity,
+        known,
+        name=name,
+        allow=None if allow is None else _namesOrIDs(allow),
+        deny=_namesOrIDs(deny),
+    )
+    return ServerEndpoint(reactor, settings)
+
+
+def _namesOrIDs(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    for word in words:
+        if not PeerID.looksLike(word):
+            checkName(word)
+    return words
 
 
 def _refuse(unknown: Mapping[str, str], known: str) -> None:

@@ -21,9 +21,11 @@ from holepunch.errors import (
     BadPeerID,
     HolepunchError,
     RendezvousUnreachable,
+    UnknownName,
 )
+from holepunch.identity import Identity
 from holepunch.lab import SimulatedInternet, Topology
-from holepunch.peer import SystemHostAddresses
+from holepunch.peer import KnownPeersFile, SystemHostAddresses
 
 SERVICE = "31.2.0.9:4460"
 
@@ -61,6 +63,8 @@ class EndpointStringTests(SynchronousTestCase):
             "holepunch:name=web",
             "holepunch:name=bad name:rendezvous=x",
             "holepunch:name=web:rendezvous=x:colour=red",
+            "holepunch:name=web:rendezvous=x:allow=bad name",
+            "holepunch:name=web:rendezvous=x:deny=bob,a/b",
         ):
             self.assertRaises(ValueError, serverFromString, self.reactor, text)
 
@@ -128,6 +132,23 @@ class EndpointStringTests(SynchronousTestCase):
         self.assertTrue([line for line in logged if "cannot reach" in line], logged)
         listening.addErrback(lambda failure: failure.trap(CancelledError))
         listening.cancel()
+        self.internet.advance(1.0)
+
+    def test_access(self) -> None:
+        """
+        A string says who may connect, and by which file names are known.
+        """
+        known = self.mktemp()
+        text = f"holepunch:rendezvous=x:identity={self.identity}:known={known}:allow=alice, bob"
+        factory = Factory.forProtocol(Protocol)
+        endpoint = serverFromString(self.reactor, text)
+        self.failureResultOf(endpoint.listen(factory), UnknownName)
+        for name in ("alice", "bob"):
+            KnownPeersFile(known).pin(name, Identity.generate().peerID)
+        listening = endpoint.listen(factory)
+        self.assertNoResult(listening)
+        listening.cancel()
+        self.failureResultOf(listening, CancelledError)
         self.internet.advance(1.0)
 
     def test_cancelledListening(self) -> None:

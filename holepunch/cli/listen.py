@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
+from holepunch.cli.accessoptions import accessOptions, authoriserOf
 from holepunch.cli.answering import Echo, Execute
 from holepunch.cli.connection import ConnectionProtocol
 from holepunch.cli.join import Join
@@ -39,19 +40,28 @@ from holepunch.peer import Peer, PunchedAddress
 @click.option("--echo", "isEcho", is_flag=True, help="Send back what comes.")
 @click.option("--exec", "command", metavar="CMD", help="Join each connection to a command.")
 @click.option("--keep", is_flag=True, help="Go on with further connections.")
+@accessOptions
 @peerOptions
 def listen(
-    options: PeerOptions, name: str | None, isEcho: bool, command: str | None, keep: bool
+    options: PeerOptions,
+    name: str | None,
+    isEcho: bool,
+    command: str | None,
+    keep: bool,
+    allow: tuple[str, ...],
+    deny: tuple[str, ...],
 ) -> None:
     """
     Wait for one connection and join it to standard input and output.
 
     Instead, each connection may be answered by echo, or by a command of its own. With --keep and
-    neither, connections are joined one after the other.
+    neither, connections are joined one after the other. Everybody may connect, unless --allow or
+    --deny says otherwise.
     """
     options.streamOptions()
     if isEcho and command is not None:
         raise UsageError("--echo and --exec cannot both answer a connection: give one of them")
+    authoriser = authoriserOf(options.knownPeers, allow, deny)
     output = makeOutput(sys.stderr, options.isJSON, options.verbosity)
 
     async def main(reactor: Any) -> None:
@@ -74,6 +84,7 @@ def listen(
             output,
             lambda peer: serve(peer, factory, output),
             name=name,
+            authoriser=authoriser,
             replaced=factory.endWith,
         )
 

@@ -49,6 +49,9 @@ COMMANDS = {
         "ping",
         "Measure round trips to a peer, and tell which path they take.",
     ),
+    "peers": Home(
+        "holepunch.cli.peers", "peers", "List, add and remove known peers: whom names mean."
+    ),
     "explain": Home(
         "holepunch.cli.explain",
         "explain",

@@ -15,6 +15,7 @@ from holepunch.cli.options import PeerOptions, loadIdentity
 from holepunch.cli.output import Output
 from holepunch.cli.trace import TraceWriter
 from holepunch.errors import PeerReplaced, RendezvousUnreachable
+from holepunch.interfaces import IAuthoriser
 from holepunch.peer import Peer
 from holepunch.peer.events import Disconnected, PeerEvent, Registered
 
@@ -29,12 +30,14 @@ async def withPeer(
     use: Callable[[Peer], Awaitable[_T]],
     *,
     name: str | None = None,
+    authoriser: IAuthoriser | None = None,
     replaced: Callable[[PeerReplaced], None] = lambda error: None,
     makePeer: Callable[..., Peer] = Peer,
 ) -> _T:
     """
     Register, let C{use} do its work, and close everything again.
 
+    @param authoriser: Decides who may connect; by default everybody.
     @param replaced: Called when this peer is registered no longer, nor will be.
     @param makePeer: Makes the peer; takes what L{Peer} takes.
     @raise RendezvousUnreachable: There was no registration within a reasonable time.
@@ -71,6 +74,8 @@ async def withPeer(
         options.rendezvous,
         name=name,
         knownServices=options.knownServices,
+        knownPeers=options.knownPeers,
+        authoriser=authoriser,
         observer=observe,
     )
     output.step(f"registering with {options.rendezvous}")

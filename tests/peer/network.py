@@ -141,6 +141,7 @@ class Network:
         name: str | None = None,
         config: PeerConfig | None = None,
         identity: Identity | None = None,
+        **options: Any,
     ) -> Peer:
         host = self.internet.host(hostName)
         events = self.events.setdefault(name or hostName, [])
@@ -153,6 +154,7 @@ class Network:
             config=config,
             hostAddresses=FixedHostAddresses(host.addresses),
             observer=events.append,
+            **options,
         )
         self.peers.append((peer, host))
         return peer

@@ -1,0 +1,1 @@
+A listening peer decides who may connect, before it tells any address: `holepunch listen --allow` and `--deny`, `allow=` and `deny=` in endpoint strings, and `Peer(authoriser=…)` with `AccessList`, `Ask`, or an `IAuthoriser` of your own.
