@@ -262,7 +262,10 @@ class StreamConnections:
         if pair is None or any(other.pair is pair for other in self._live.values()):
             return
         if pair.state in (PairState.IN_PROGRESS, PairState.SUCCEEDED):
-            pair.fail(fate, self._flow.retryAt(pair, fate, now) if pair.mayConnect else None)
+            retryAt = None
+            if pair.mayConnect:
+                retryAt = self._flow.retryAt(pair, fate, connection.since, now)
+            pair.fail(fate, retryAt)
 
     def reject(self, connection: StreamConnection, fate: Fate, now: float) -> None:
         """

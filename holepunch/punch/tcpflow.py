@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import attrs
+
 from holepunch.punch.config import SessionConfig, TCPFlow
 from holepunch.punch.fate import Fate
 from holepunch.punch.pair import CandidatePair
 
-_REFUSALS = (Fate.REFUSED, Fate.RESET)
+_REFUSALS = (Fate.REFUSED, Fate.RESET, Fate.UNREACHABLE)
 
 
 class ConnectFlow(Protocol):
@@ -42,7 +44,9 @@ class ConnectFlow(Protocol):
         Does the next connect of a pair only open the hole? "Ready" waits for the end of those.
         """
 
-    def retryAt(self, pair: CandidatePair, fate: Fate, now: float) -> float | None:
+    def retryAt(
+        self, pair: CandidatePair, fate: Fate, startedAt: float, now: float
+    ) -> float | None:
         """
         When to try a pair again that has just failed; C{None} for never.
         """
@@ -77,7 +81,9 @@ class Simultaneous:
         """
         return False
 
-    def retryAt(self, pair: CandidatePair, fate: Fate, now: float) -> float | None:
+    def retryAt(
+        self, pair: CandidatePair, fate: Fate, startedAt: float, now: float
+    ) -> float | None:
         """
         At once at first, then after the delay, until the tries are used up.
         """
@@ -85,8 +91,14 @@ class Simultaneous:
         if fate is Fate.STRANGER or pair.attempts >= config.connectTries:
             return None
         if fate in _REFUSALS and pair.attempts <= config.quickRetries:
-            return now + config.checkPacing
+            return self._quickly(startedAt, now)
         return now + config.retryDelay * (0.75 + config.randomBytes(1)[0] / 510)
+
+    def _quickly(self, startedAt: float, now: float) -> float:
+        """
+        At once, but no two connects closer than checks may be.
+        """
+        return max(now, startedAt + self._config.checkPacing)
 
 
 class SequentialRequester(Simultaneous):
@@ -102,6 +114,19 @@ class SequentialRequester(Simultaneous):
         From now on, connect; and again at once whenever the other side opened its hole again.
         """
         self.mayConnect = True
+
+
+@attrs.frozen
+class _Turn:
+    """
+    One turn of a pair.
+
+    @ivar isPunch: Are its connects given up before the other side is told?
+    @ivar attemptsBefore: How many connects there were before it.
+    """
+
+    isPunch: bool = False
+    attemptsBefore: int = 0
 
 
 class SequentialResponder(Simultaneous):
@@ -122,26 +147,33 @@ class SequentialResponder(Simultaneous):
     def __init__(self, config: SessionConfig) -> None:
         super().__init__(config)
         self.attemptTime = 2 * config.retryDelay
+        self._turns: dict[CandidatePair, _Turn] = {}
 
     def isPunch(self, pair: CandidatePair) -> bool:
         """
-        Every second time.
+        In every second turn.
         """
-        return pair.attempts % 2 == 1
+        return self._turns.setdefault(pair, _Turn()).isPunch
 
-    def retryAt(self, pair: CandidatePair, fate: Fate, now: float) -> float | None:
+    def retryAt(
+        self, pair: CandidatePair, fate: Fate, startedAt: float, now: float
+    ) -> float | None:
         """
         For as long as the session lasts: the second turn follows the first one at once.
 
         An answer of RST may have closed the hole again: as in the simultaneous flow, the next SYN
-        is to be on its way when the other side's comes.
+        is to be on its way when the other side's comes, and the turn goes on.
         """
         if fate is Fate.STRANGER:
             return None
-        if fate is Fate.CONNECT_TIMED_OUT and self.isPunch(pair):
+        turn = self._turns.setdefault(pair, _Turn())
+        attempts = pair.attempts - turn.attemptsBefore
+        if fate in _REFUSALS and not turn.isPunch and attempts <= self._config.quickRetries:
+            return self._quickly(startedAt, now)
+        following = self._turns[pair] = _Turn(not turn.isPunch, pair.attempts)
+        if fate is Fate.CONNECT_TIMED_OUT and following.isPunch:
             return now
-        soon = super().retryAt(pair, fate, now) if fate in _REFUSALS else None
-        return soon if soon is not None else now + self._config.retryDelay
+        return now + self._config.retryDelay
 
 
 def flowOf(config: SessionConfig) -> ConnectFlow:

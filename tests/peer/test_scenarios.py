@@ -5,6 +5,7 @@ Whole sessions between peers, on every kind of network, through the real service
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any, cast
 
 import attrs
@@ -182,6 +183,24 @@ class NATPairTests(ScenarioTestCase):
             for options in (TCP, SEQUENTIAL):
                 with self.subTest(f"{kind} {options.tcpFlow.value}"):
                     self.assertEchoes(self.build(f"{kind}/{kind}"), options)
+
+    def test_rudeRequester(self) -> None:
+        """
+        One side after the other, a NAT that refuses the hole-opening connect, before a side whose
+        own NAT watches sequence numbers, does not cost another turn, however far the two are.
+        """
+        for kind in ("port-restricted-rst", "port-restricted-icmp"):
+            topology = Topology.parse(f"{kind}/linux-masquerade")
+            for seed in range(8):
+                random = Random(seed)
+                nats = tuple(
+                    attrs.evolve(nat, link=LinkSpec(latency=random.uniform(0.004, 0.06)))
+                    for nat in topology.nats
+                )
+                with self.subTest(f"{kind} {seed}"):
+                    network = self.build(attrs.evolve(topology, nats=nats), seed)
+                    self.assertEchoes(network, SEQUENTIAL)
+                    self.assertLess(self.connected(network).seconds, 1.0)
 
     def test_hopeless(self) -> None:
         """

@@ -25,9 +25,9 @@ class FlowTests(SynchronousTestCase):
         tried = pair()
         delays = []
         for _ in range(8):
-            tried.start(1.0)
+            tried.start(0.9)
             tried.fail(Fate.REFUSED, None)
-            at = flow.retryAt(tried, Fate.REFUSED, 1.0)
+            at = flow.retryAt(tried, Fate.REFUSED, 0.9, 1.0)
             delays.append(None if at is None else at - 1.0)
         quick, slow, last = delays[:4], delays[4:7], delays[7]
         for delay in quick:
@@ -37,6 +37,23 @@ class FlowTests(SynchronousTestCase):
         self.assertEqual(len(set(slow)), 3)
         self.assertIsNone(last)
 
+    def test_withoutGap(self) -> None:
+        """
+        Where the way is long, a refusal is answered in the same moment, so that one SYN is always
+        under way; where it is short, the next one waits for its place among the checks.
+        """
+        settings = config()
+        for tcpFlow in TCPFlow:
+            flow = flowOf(config(tcpFlow=tcpFlow))
+            for fate in (Fate.REFUSED, Fate.RESET, Fate.UNREACHABLE):
+                tried = pair()
+                tried.start(0.9)
+                tried.fail(fate, None)
+                self.assertEqual(flow.retryAt(tried, fate, 0.9, 1.0), 1.0)
+                soon = flow.retryAt(tried, fate, 0.999, 1.0)
+                assert soon is not None
+                self.assertAlmostEqual(soon, 0.999 + settings.checkPacing)
+
     def test_stranger(self) -> None:
         """
         Whoever does not know the credential is not asked again, in any flow.
@@ -44,7 +61,7 @@ class FlowTests(SynchronousTestCase):
         for tcpFlow in TCPFlow:
             for isRequester in (True, False):
                 flow = flowOf(config(tcpFlow=tcpFlow, isRequester=isRequester))
-                self.assertIsNone(flow.retryAt(pair(), Fate.STRANGER, 1.0))
+                self.assertIsNone(flow.retryAt(pair(), Fate.STRANGER, 0.9, 1.0))
 
     def test_requester(self) -> None:
         """
@@ -66,4 +83,23 @@ class FlowTests(SynchronousTestCase):
         for _ in range(50):
             tried.start(1.0)
             tried.fail(Fate.CONNECT_TIMED_OUT, None)
-            self.assertIsNotNone(flow.retryAt(tried, Fate.CONNECT_TIMED_OUT, 1.0))
+            self.assertIsNotNone(flow.retryAt(tried, Fate.CONNECT_TIMED_OUT, 0.9, 1.0))
+
+    def test_turns(self) -> None:
+        """
+        The responder's turns alternate; a refusal answered at once leaves its turn as it is.
+        """
+        settings = config(tcpFlow=TCPFlow.SEQUENTIAL, isRequester=False, quickRetries=2)
+        flow, tried = flowOf(settings), pair()
+        seen = []
+        for fate in (Fate.REFUSED,) * 3 + (Fate.REFUSED, Fate.CONNECT_TIMED_OUT, Fate.REFUSED):
+            isPunch = flow.isPunch(tried)
+            tried.start(0.9)
+            tried.fail(fate, None)
+            at = flow.retryAt(tried, fate, 0.9, 1.0)
+            assert at is not None
+            seen.append((isPunch, at - 1.0))
+        self.assertEqual(
+            seen,
+            [(False, 0.0), (False, 0.0), (False, 1.0), (True, 1.0), (False, 0.0), (True, 1.0)],
+        )
