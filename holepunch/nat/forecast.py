@@ -5,7 +5,8 @@ and 5; RFC 5128 section 3).
 Owns: the rule by which two NATs let a direct path through, and the kinds of NAT that a forecast
 names.
 Knows nothing of: how a NAT is found out; how a session is made.
-Driven by: C{holepunch check}; tests hold it against real sessions on the simulated internet.
+Driven by: C{holepunch check}, and the matrix of the lab; tests hold it against real sessions on the
+simulated internet.
 
 Each side knows the other's announced endpoint: what a server saw. A packet to it is let in if
 
@@ -15,8 +16,10 @@ Each side knows the other's announced endpoint: what a server saw. A packet to i
   - the filter knows the sender's host and port, and in addition the sender's packets come from the
     endpoint that it announced.
 
-One direction is enough, as the answer takes the same way back. The two flows of TCP differ in time
-only, so they need the same; and whatever is answered to strangers, a retry gets past it.
+One direction is enough, as the answer takes the same way back: it does so even where the target's
+own packets would leave from elsewhere, as long as it lets the other side begin. The two flows of
+TCP differ in time only, so they need the same; and whatever is answered to strangers, a retry gets
+past it. Whether a NAT has hairpin is of no account between two NATs.
 """
 
 from __future__ import annotations
@@ -224,9 +227,9 @@ def _judge(own: Side, other: Side) -> Prospect:
     """
     The rule, for two sides of which all is known.
     """
-    if _isReachable(other, own):
+    if isReachable(other, own):
         return Prospect(Outlook.DIRECT, "the other side's endpoint can be reached")
-    if _isReachable(own, other):
+    if isReachable(own, other):
         return Prospect(Outlook.DIRECT, "our endpoint can be reached from there")
     changing = [side for side in (own, other) if not side.keepsEndpoint]
     if all(side.isPredictable for side in changing):
@@ -234,7 +237,7 @@ def _judge(own: Side, other: Side) -> Prospect:
     return Prospect(Outlook.NO, "a port that is chosen at random cannot be guessed: use a relay")
 
 
-def _isReachable(target: Side, origin: Side) -> bool:
+def isReachable(target: Side, origin: Side) -> bool:
     """
     Can C{origin} send to the endpoint that C{target} announced, and be let in?
     """
