@@ -16,6 +16,10 @@ from holepunch.turn.effects import (
     SendToServer,
 )
 from holepunch.turn.framing import TurnFramer
+from holepunch.turn.peerpolicy import PeerPolicy
+from holepunch.turn.relaylimits import RelayLimits
+from holepunch.turn.relayserver import RelayServer
+from holepunch.turn.servereffects import FiveTuple
 
 __all__ = [
     "Allocated",
@@ -25,8 +29,12 @@ __all__ = [
     "AllocationLost",
     "AllocationState",
     "EphemeralCredential",
+    "FiveTuple",
+    "PeerPolicy",
     "PermissionRefused",
     "Permitted",
+    "RelayLimits",
+    "RelayServer",
     "RelayedData",
     "SendToServer",
     "TurnFramer",

@@ -160,6 +160,7 @@ class AllocationClient:
         self._refreshAt: float | None = None
         self._expiresAt = 0.0
         self._permissions: dict[str, float] = {}
+        self._confirmed: set[str] = set()
         self._refused: set[str] = set()
         self._mismatched: set[Hashable] = set()
         self._channels: dict[TransportAddress, _Channel] = {}
@@ -339,11 +340,15 @@ class AllocationClient:
                 else AllocationFailed(_reason(outcome))
             )
         elif isinstance(purpose, _Permit):
-            if isSuccess:
+            if isSuccess and purpose.host not in self._confirmed:
+                self._confirmed.add(purpose.host)
                 self._effects.append(Permitted(purpose.host))
+            elif isSuccess:
+                return
             else:
                 self._permissions.pop(purpose.host, None)
                 self._refused.add(purpose.host)
+                self._confirmed.discard(purpose.host)
                 self._effects.append(PermissionRefused(purpose.host, _reason(outcome)))
         elif isinstance(purpose, _Bind):
             channel = self._channels[purpose.peer]
