@@ -1,8 +1,10 @@
 """
 Answering connections without a person: by echo, or by a command.
 
-Owns: the two protocols, with half-close and back-pressure both ways.
-Knows nothing of: how connections come to be.
+Owns: the two protocols, with half-close and back-pressure both ways; how a command is started and
+ended.
+Knows nothing of: how connections come to be; what the shell makes of the command
+(L{holepunch.cli.shell}).
 Driven by: C{holepunch listen --echo} and C{holepunch listen --exec}.
 """
 
@@ -10,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import signal
 from typing import cast
 
 from twisted.internet.error import ProcessExitedAlready
@@ -21,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from holepunch.cli.connection import ConnectionProtocol, IConnection
+from holepunch.cli.shell import shellOf
 from holepunch.peer.address import PunchedAddress
 
 
@@ -69,6 +72,16 @@ class _Command(ProcessProtocol):
     def __init__(self, connection: IConnection) -> None:
         self._connection = connection
         self._isHungUp = False
+        self._isOver = False
+
+    def connectionMade(self) -> None:
+        """
+        It was started.
+        """
+        # Where the first process ends before others of its group, Twisted forgets its number.
+        pid = cast(Process, self.transport).pid
+        assert pid
+        self._group = pid
 
     def outReceived(self, data: bytes) -> None:
         """
@@ -88,18 +101,28 @@ class _Command(ProcessProtocol):
         """
         Nobody is there any more to read what the peer says.
         """
+        self._isOver = True
         if not self._isHungUp:
             self._connection.loseConnection()
 
     def hangUp(self) -> None:
         """
-        The connection has ended; the command learns it as from a terminal.
+        The connection has ended; the command learns it as from a terminal, with all that it has
+        started.
         """
         self._isHungUp = True
         process = cast(Process, self.transport)
         process.loseConnection()
-        with contextlib.suppress(ProcessExitedAlready):
-            process.signalProcess("HUP")
+        if self._isOver:
+            return
+        try:
+            # One that is stopped must go on to learn it.
+            for number in (signal.SIGHUP, signal.SIGCONT):
+                os.killpg(self._group, number)
+        except (AttributeError, ProcessLookupError, PermissionError):
+            # It leads no group: not yet, no longer, or because this is Windows.
+            with contextlib.suppress(ProcessExitedAlready):
+                process.signalProcess("HUP")
 
 
 class Execute(ConnectionProtocol):
@@ -125,7 +148,7 @@ class Execute(ConnectionProtocol):
         environment = dict(os.environ)
         if isinstance(address, PunchedAddress):
             environment["HOLEPUNCH_PEER"] = str(address.peerID)
-        arguments = _shell(self._line)
+        arguments = shellOf(self._line)
         self._command = _Command(self.connection)
         self._reactor.spawnProcess(
             self._command,
@@ -157,9 +180,3 @@ class Execute(ConnectionProtocol):
         """
         self._command.hangUp()
         super().ended()
-
-
-def _shell(command: str) -> Sequence[str]:
-    if os.name == "nt":
-        return (os.environ.get("COMSPEC", "cmd.exe"), "/c", command)
-    return ("/bin/sh", "-c", command)

@@ -29,6 +29,7 @@ from holepunch.cli.options import PeerOptions, nameOption, peerOptions
 from holepunch.cli.output import Output, makeOutput
 from holepunch.cli.peering import withPeer
 from holepunch.cli.running import run
+from holepunch.cli.shell import checkCommand
 from holepunch.cli.standardstreams import StandardInput, StandardOutput, takeStandardOutput
 from holepunch.errors import HolepunchError, UsageError
 from holepunch.identity import PeerID
@@ -61,7 +62,15 @@ def listen(
     options.streamOptions()
     if isEcho and command is not None:
         raise UsageError("--echo and --exec cannot both answer a connection: give one of them")
+<<<<<<< ours
     authoriser = authoriserOf(options.knownPeers, allow, deny)
+=======
+    if command is not None:
+        try:
+            checkCommand(command)
+        except UsageError as error:
+            raise UsageError(f"--exec: {error}") from None
+>>>>>>> theirs
     output = makeOutput(sys.stderr, options.isJSON, options.verbosity)
 
     async def main(reactor: Any) -> None:

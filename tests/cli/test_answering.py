@@ -4,6 +4,7 @@ Answering connections by echo or by a command, over real TCP.
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -17,6 +18,10 @@ from holepunch.errors import PathLost
 from tests.cli.test_join import DATA, ConnectionTestCase
 
 reactor: Any = installedReactor
+
+
+def _same(execute: Execute) -> Execute:
+    return execute
 
 
 class EchoTests(ConnectionTestCase):
@@ -92,3 +97,34 @@ class ExecuteTests(ConnectionTestCase):
             await self.failing(execute, PathLost)
             # The command held the other end.
             self.assertEqual(await deferToThread(fifo.read), b"")
+
+    async def test_hangUpGroup(self) -> None:
+        """
+        What the command has started is hung up on with it: in a pipeline, in the background, and
+        when the command itself is gone already.
+        """
+        for line in (
+            "exec 3>{0}; echo ready; sleep 600 | cat",
+            "exec 3>{0}; echo ready; sleep 600 & wait",
+            "exec 3>{0}; echo ready; sleep 600 & exit",
+            "exec 3>{0}; echo ready; kill -STOP $$",
+        ):
+            path = self.mktemp()
+            os.mkfifo(path)
+            execute = Execute(reactor, line.format(path))
+            caller = await self.call(functools.partial(_same, execute))
+            with await deferToThread(open, path, "rb") as fifo:
+                await caller.heardSomething
+                caller.abort()
+                await self.failing(execute, PathLost)
+                self.assertEqual(await deferToThread(fifo.read), b"")
+
+    async def test_signals(self) -> None:
+        """
+        A command ends when nobody reads its pipe, as commands do.
+        """
+        execute = Execute(reactor, "(yes; echo $? >&2) 2>&1 | (exec head -n 1)")
+        caller = await self.call(lambda: execute)
+        await caller.heardEnd
+        await execute.finished
+        self.assertEqual(caller.heard, b"y\n")

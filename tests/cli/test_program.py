@@ -273,6 +273,12 @@ class FailureTests(ProgramTestCase):
             failing.append(self.assertFails(1, arguments, sentence))
         await together(*map(Deferred.fromCoroutine, failing))
 
+    async def test_noCommand(self) -> None:
+        """
+        A command that is not there is told at the start, and not when somebody connects.
+        """
+        await self.assertFails(2, ("listen", "--exec", "nosuchcmd -x"), "no command nosuchcmd")
+
     async def test_badFiles(self) -> None:
         """
         A file that cannot be used is wrong usage.
