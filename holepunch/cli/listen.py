@@ -62,15 +62,12 @@ def listen(
     options.streamOptions()
     if isEcho and command is not None:
         raise UsageError("--echo and --exec cannot both answer a connection: give one of them")
-<<<<<<< ours
     authoriser = authoriserOf(options.knownPeers, allow, deny)
-=======
     if command is not None:
         try:
             checkCommand(command)
         except UsageError as error:
             raise UsageError(f"--exec: {error}") from None
->>>>>>> theirs
     output = makeOutput(sys.stderr, options.isJSON, options.verbosity)
 
     async def main(reactor: Any) -> None:
