@@ -346,6 +346,12 @@ class WrongPeer(HolepunchError):
     """
 
 
+class PeerMisbehaved(HolepunchError):
+    """
+    The other side broke the rules of the protocol.
+    """
+
+
 class PeerClosed(HolepunchError):
     """
     The peer service was stopped.
