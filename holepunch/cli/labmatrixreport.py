@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -42,6 +43,27 @@ _STYLES = {
 }
 _WIDE = 12
 _EXAMPLES = 5
+_UNBOUNDED = 10_000
+
+
+@attrs.frozen(kw_only=True)
+class Layout:
+    """
+    How a heat map looks.
+
+    @ivar isNumbered: The columns are headed by the numbers of the rows, and not by their names.
+    @ivar isWide: Its cells have the median and the winner, and not only a symbol.
+    """
+
+    isNumbered: bool
+    isWide: bool
+
+
+_LAYOUTS = (
+    Layout(isNumbered=False, isWide=True),
+    Layout(isNumbered=True, isWide=True),
+    Layout(isNumbered=True, isWide=False),
+)
 
 
 def asObject(result: MatrixResult) -> dict[str, Any]:
@@ -97,13 +119,28 @@ def describe(result: CellResult) -> str:
     return f"{text}; {result.why}" if result.why else text
 
 
-def heatMap(result: MatrixResult, flow: str) -> Table:
+def layoutFor(console: Console, result: MatrixResult) -> Layout:
     """
-    Rows are alice's NATs, columns bob's; wide cells have the median and the winner, narrow ones in
-    large grids a symbol.
+    The layout that tells most and cuts nothing off.
+    """
+    isLarge = len(result.grid.labels) > _WIDE
+    # Measured within a terminal, everything fits.
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    for layout in _LAYOUTS[:-1]:
+        tables = (heatMap(result, flow, layout) for flow in result.flows)
+        if not isLarge and all(
+            console.measure(table, options=unbounded).maximum <= console.width for table in tables
+        ):
+            return layout
+    return _LAYOUTS[-1]
+
+
+def heatMap(result: MatrixResult, flow: str, layout: Layout) -> Table:
+    """
+    Rows are alice's NATs, columns bob's.
     """
     labels = result.grid.labels
-    isWide = len(labels) <= _WIDE
+    isWide = layout.isWide
     table = Table(
         box=box.SIMPLE_HEAD if isWide else None,
         pad_edge=False,
@@ -111,14 +148,18 @@ def heatMap(result: MatrixResult, flow: str) -> Table:
         title=flow.upper(),
     )
     table.add_column("alice \\ bob", no_wrap=True)
+    # In a large grid, there is no room between the numbers.
+    digits = 2 if len(labels) > _WIDE else 3
     for number, label in enumerate(labels, 1):
-        heading = label if isWide else f"{number:>2}"
-        table.add_column(heading, justify="center" if isWide else "right", min_width=2)
+        heading = f"{number:>{digits}}" if layout.isNumbered else label
+        justify: JustifyMethod = "center" if isWide else "right"
+        table.add_column(heading, justify=justify, min_width=2, no_wrap=True)
     rows: list[list[Text]] = [[Text("")] * len(labels) for _ in labels]
     for each in result.cells(flow):
         rows[each.cell.row][each.cell.column] = _cellText(each, isWide)
     for number, label in enumerate(labels, 1):
-        table.add_row(label if isWide else f"{number:>2} {label} ", *rows[number - 1])
+        heading = f"{number:>2} {label} " if layout.isNumbered else label
+        table.add_row(heading, *rows[number - 1])
     return table
 
 
@@ -173,18 +214,19 @@ def show(console: Console, result: MatrixResult) -> None:
     """
     Print it all.
     """
-    console.print(summary(result), style="bold")
+    console.print(summary(result), style="bold", soft_wrap=True)
+    layout = layoutFor(console, result)
     for flow in result.flows:
         console.print()
-        console.print(heatMap(result, flow))
-        console.print(legend(result, flow))
+        console.print(heatMap(result, flow, layout))
+        console.print(legend(result, flow), soft_wrap=True)
         for why, cells in reasons(result.cells(flow)):
             console.print(f"  {len(cells)} {why}", soft_wrap=True, markup=False)
             if cells[0].isWanting:
                 for each in cells[:_EXAMPLES]:
                     name = f"{each.cell.alice.name} / {each.cell.bob.name}"
                     console.print(f"      {name}: {describe(each)}", soft_wrap=True, markup=False)
-    if len(result.grid.labels) <= _WIDE:
+    if layout.isWide:
         console.print("\nNumbers are median milliseconds; below, the remote candidate that won.")
 
 

@@ -92,11 +92,24 @@ class ReportTests(SynchronousTestCase):
         The full grid fits into 80 columns.
         """
         stream = io.StringIO()
-        table = report.heatMap(made("full"), "udp")
-        Console(file=stream, width=80, highlight=False).print(table)
+        console, result = Console(file=stream, width=80, highlight=False), made("full")
+        console.print(report.heatMap(result, "udp", report.layoutFor(console, result)))
         lines = stream.getvalue().splitlines()
         self.assertEqual(len(lines), 29)
         self.assertEqual(lines[2].count("●"), 27)
+
+    def test_namesWhole(self) -> None:
+        """
+        However narrow the terminal, no name and no number is cut.
+        """
+        result = made("classic")
+        for width in (80, 100, 120, 200, 300):
+            stream = io.StringIO()
+            report.show(Console(file=stream, width=width, highlight=False), result)
+            said = stream.getvalue()
+            self.assertNotIn("…", said)
+            for label in result.grid.labels:
+                self.assertIn(label, said)
 
     def test_reasons(self) -> None:
         """
