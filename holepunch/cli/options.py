@@ -25,7 +25,6 @@ from holepunch.errors import BadName, HolepunchError, UsageError
 from holepunch.identity import Identity, PeerID, configurationFile
 from holepunch.peer.config import SessionOptions
 from holepunch.peer.knownpeers import KnownPeersFile
-from holepunch.peer.knownpeers import KnownPeersFile
 from holepunch.peer.resolving import checkHostName
 from holepunch.punch import TCPFlow
 from holepunch.rendezvous.location import ServiceLocation
@@ -135,13 +134,6 @@ class PeerOptions:
         The file of known services: it lies beside the identity.
         """
         return self.identity.with_name("known_services")
-
-    @property
-    def knownPeers(self) -> KnownPeersFile:
-        """
-        The file of known peers, in the same place.
-        """
-        return KnownPeersFile(self.identity.with_name("known_peers"))
 
     @property
     def knownPeers(self) -> KnownPeersFile:
