@@ -15,7 +15,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from holepunch.address import Transport, TransportAddress, splitHostPort
+from holepunch.address import Transport, TransportAddress, joinHostPort, splitHostPort
 from holepunch.cli.checkreport import (
     interfacesAsJSON,
     interfacesAsText,
@@ -32,14 +32,19 @@ from holepunch.cli.options import (
 )
 from holepunch.cli.output import jsonLine, makeOutput
 from holepunch.cli.running import run
-from holepunch.errors import BadAddress, UnknownHost, UsageError
+from holepunch.errors import BadAddress, TransactionTimedOut, UnknownHost, UsageError
 from holepunch.nat.discovery import NATReport
 from holepunch.peer.discovery import InterfaceReport, discover, discoverEverywhere
+from holepunch.peer.discoverysocket import systemSocket
 from holepunch.peer.hosts import SystemHostAddresses, chooseHosts
 from holepunch.peer.resolving import checkHostName, resolve
 
 _STUN_PORT = 3478
 _LONGEST_LIFETIME = 600.0
+_HINT = (
+    f"; {_STUN_PORT} is only the usual assist port: if the rendezvous service named another one"
+    " when it started, give --stun HOST:PORT"
+)
 
 
 def _hostAndPort(text: str) -> tuple[str, int]:
@@ -76,8 +81,8 @@ def _hostAndPort(text: str) -> tuple[str, int]:
     "--lifetime",
     "isLifetimeWanted",
     is_flag=True,
-    help="Measure how long an idle UDP mapping lives, too; this takes from three minutes to three"
-    " quarters of an hour.",
+    help="Measure how long an idle mapping lives, too, up to ten minutes; this takes from three"
+    " minutes to three quarters of an hour.",
 )
 @click.option(
     "--every-interface",
@@ -102,32 +107,42 @@ def check(
 
     A server with two addresses (RFC 5780), such as a rendezvous service with two --assist
     addresses, tells most. What could not be determined is said, and why. At most 20 requests a
-    protocol are made, 50 a second, so that no home router breaks.
+    protocol are made, 50 a second, and 80 more about the way, so that no home router breaks. That
+    takes some four seconds, and half a minute where much is silent.
     """
-    if not servers:
-        servers = (_defaultServer(rendezvous),)
+    isDefault = not servers
+    servers = servers or (_defaultServer(rendezvous),)
     transports = frozenset(Transport) if transport == "auto" else frozenset({Transport(transport)})
     output = makeOutput(sys.stderr, isJSON, verbosity)
 
     async def main(reactor: Any) -> None:
-        output.step("asking " + ", ".join(host for host, _ in servers))
+        output.step("asking " + ", ".join(joinHostPort(*server) for server in servers))
         if isLifetimeWanted:
             output.note("measuring", "measuring the lifetime of mappings: this takes minutes")
         addresses: list[TransportAddress] = [
             await resolve(reactor, host, port) for host, port in servers
         ]
-        report = await discover(
-            reactor,
-            addresses,
-            transports=transports,
-            timeout=timeout,
-            lifetime=_LONGEST_LIFETIME if isLifetimeWanted else None,
-        )
+        try:
+            report = await discover(
+                reactor,
+                addresses,
+                transports=transports,
+                timeout=timeout,
+                lifetime=_LONGEST_LIFETIME if isLifetimeWanted else None,
+                openSocket=systemSocket,
+            )
+        except TransactionTimedOut as error:
+            raise TransactionTimedOut(f"{error}{_HINT if isDefault else ''}") from None
         interfaces: tuple[InterfaceReport, ...] | None = None
         if isEveryInterfaceWanted:
             hosts = chooseHosts(SystemHostAddresses().hostAddresses())
             interfaces = await discoverEverywhere(
-                reactor, addresses, hosts, transports=transports, timeout=timeout
+                reactor,
+                addresses,
+                hosts,
+                transports=transports,
+                timeout=timeout,
+                openSocket=systemSocket,
             )
         output.close()
         click.echo(_told(report, interfaces, isJSON), nl=False)

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from holepunch.cli.checkpath import pathAsJSON, pathAsText
 from holepunch.nat.behaviour import PortAllocation
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
 from holepunch.nat.discoveryfindings import NO_NAT
@@ -26,8 +27,9 @@ def reportAsJSON(report: NATReport) -> dict[str, Any]:
     For programs; L{None} is "could not be determined".
     """
     return {
-        "udp": _protocolAsJSON(report.udp),
+        "udp": _protocolAsJSON(report.udp, isUDP=True),
         "tcp": _protocolAsJSON(report.tcp),
+        "path": pathAsJSON(report.path),
         "classic": report.classic,
         "meaning": explain(report),
         "forecast": [_forecastAsJSON(each) for each in forecast(report)],
@@ -41,8 +43,9 @@ def interfacesAsJSON(interfaces: Iterable[InterfaceReport]) -> list[dict[str, An
     return [
         {
             "host": each.host,
-            "udp": _protocolAsJSON(each.report.udp) if each.report else None,
+            "udp": _protocolAsJSON(each.report.udp, isUDP=True) if each.report else None,
             "tcp": _protocolAsJSON(each.report.tcp) if each.report else None,
+            "path": pathAsJSON(each.report.path) if each.report else None,
             "classic": each.report.classic if each.report else None,
             "problem": each.problem,
         }
@@ -68,8 +71,8 @@ def interfacesAsText(interfaces: Iterable[InterfaceReport], console: Console) ->
     return capture.get()
 
 
-def _protocolAsJSON(report: ProtocolReport) -> dict[str, Any]:
-    return {
+def _protocolAsJSON(report: ProtocolReport, isUDP: bool = False) -> dict[str, Any]:
+    values = {
         "blocked": report.isBlocked,
         "nat": report.isTranslated,
         "local": report.local,
@@ -83,9 +86,15 @@ def _protocolAsJSON(report: ProtocolReport) -> dict[str, Any]:
         "unsolicited": report.unsolicited,
         "carrierGrade": report.isBehindCarrier,
         "lifetime": report.lifetime,
-        "undetermined": {each.what: each.why for each in report.undetermined},
-        "problem": report.problem,
     }
+    missing = [key for key, value in values.items() if value is None and key != "portStep"]
+    whys = dict.fromkeys(missing, report.problem or _NOT_ASKED)
+    if report.mapped is not None:
+        whys.update((key, why) for key, why in _USUAL_WHYS.items() if key in missing)
+    if isUDP:
+        whys["unsolicited"] = _TCP_ONLY
+    whys.update((each.what, each.why) for each in report.undetermined)
+    return {**values, "undetermined": whys, "problem": report.problem}
 
 
 def _forecastAsJSON(each: Forecast) -> dict[str, Any]:
@@ -115,6 +124,13 @@ _ROWS = {
     "lifetime": "lifetime",
 }
 
+_NOT_ASKED = "nobody asked"
+_TCP_ONLY = "this is asked over TCP only"
+_USUAL_WHYS = {
+    "lifetime": "nobody asked for it by --lifetime",
+    "carrierGrade": "no address of the carriers' range (100.64.0.0/10) shows",
+}
+
 _OUTLOOKS = {
     Outlook.DIRECT: "yes",
     Outlook.GUESS: "by guessing",
@@ -133,10 +149,15 @@ def reportAsText(report: NATReport, console: Console) -> str:
         console.print(_findings(report))
         for line in _missing(report):
             console.print(line, markup=False, soft_wrap=True)
+        for line in pathAsText(report.path):
+            console.print(line, markup=False, soft_wrap=True)
         console.print()
         console.print(explain(report), markup=False, soft_wrap=True)
         console.print()
-        console.print(_forecasts(forecast(report)))
+        forecasts = forecast(report)
+        console.print(_forecasts(forecasts))
+        if _isOpen(forecasts):
+            console.print(f"{_OUTLOOKS[Outlook.UNKNOWN]}: too little is known of your NAT.")
     return capture.get()
 
 
@@ -173,6 +194,18 @@ def _forecasts(forecasts: tuple[Forecast, ...]) -> Table:
         prospects = (each.udp, each.tcpSimultaneous, each.tcpSequential)
         table.add_row(each.words, *(_OUTLOOKS[prospect.outlook] for prospect in prospects))
     return table
+
+
+def _isOpen(forecasts: tuple[Forecast, ...]) -> bool:
+    """
+    Is there anything that nobody knows?
+    """
+    prospects = [
+        prospect
+        for each in forecasts
+        for prospect in (each.udp, each.tcpSimultaneous, each.tcpSequential)
+    ]
+    return any(prospect.outlook is Outlook.UNKNOWN for prospect in prospects)
 
 
 def _table(*headings: str) -> Table:

@@ -27,7 +27,9 @@ from holepunch.nat.discoveryfindings import (
     mappingFinding,
     undetermined,
 )
+from holepunch.nat.discoveryhops import isOfCarrier
 from holepunch.nat.discoverylifetime import Lifetime
+from holepunch.nat.discoverypath import PathReport
 
 
 @attrs.frozen(kw_only=True)
@@ -116,6 +118,14 @@ class ProtocolReport:
             problem="; ".join(evidence.complaints) or None,
         )
 
+    def besides(self, path: PathReport | None) -> ProtocolReport:
+        """
+        The same report with what the way tells, too: routers with a carrier's addresses.
+        """
+        hops = path.nesting.hops if path is not None and path.nesting is not None else ()
+        isCarrier = self.isTranslated and any(hop and isOfCarrier(hop) for hop in hops)
+        return attrs.evolve(self, isBehindCarrier=True) if isCarrier else self
+
     def withLifetime(self, finding: Finding[Lifetime]) -> ProtocolReport:
         """
         The same report with the lifetime that was measured.
@@ -135,10 +145,13 @@ class ProtocolReport:
 class NATReport:
     """
     What was found out, for both protocols.
+
+    @ivar path: About the way to the server; C{None}: nobody asked.
     """
 
     udp: ProtocolReport
     tcp: ProtocolReport
+    path: PathReport | None = None
 
     @property
     def classic(self) -> str | None:

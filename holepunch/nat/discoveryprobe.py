@@ -42,6 +42,10 @@ class Probe:
     @ivar isEcho: The destination is no server, but the mapped address of C{hearer}.
     @ivar isBrief: Silence is a likely outcome: do not wait for long.
     @ivar isAgain: Over TCP: ask on the connection of C{socket} to C{destination} that is there.
+    @ivar ttl: After so many routers the packet is to end; C{None}: it is not.
+    @ivar size: How many bytes the IP packet is to have; C{None}: as few as possible.
+    @ivar isFilled: With C{size}: the answer is to be as long as the request (PADDING).
+    @ivar mayFragment: May the packet be cut on its way?
     @ivar delay: Seconds after the beginning of the round.
     """
 
@@ -53,6 +57,10 @@ class Probe:
     isEcho: bool = False
     isBrief: bool = False
     isAgain: bool = False
+    ttl: int | None = None
+    size: int | None = None
+    isFilled: bool = False
+    mayFragment: bool = True
     delay: float = 0.0
 
 
@@ -67,6 +75,8 @@ class Fate(enum.Enum):
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     CLOSED = "the connection was closed before"
+    EXPIRED = "ended at a router"
+    TOO_LONG = "too long for the way"
     SILENT = "no answer"
 
 
@@ -76,13 +86,16 @@ class Outcome:
     What became of one probe.
 
     @ivar local: The local endpoint that it was sent from; C{None} where nothing could be sent.
-    @ivar source: Where the answer came from.
+    @ivar source: Where the answer came from; where a router complained: its address, and port 0.
     @ivar mapped: The mapped address in the answer.
     @ivar otherAddress: The server's other address in the answer (RFC 5780 section 7.4).
     @ivar idleTime: With L{Fate.CLOSED}: after so many idle seconds.
     @ivar call: Over TCP, where the server was asked to connect from elsewhere: what it says that
         came of this.
     @ivar caller: The address from where it did.
+    @ivar size: How many bytes the answer had, as an IP packet.
+    @ivar fragmentSize: How many its longest fragment had; C{None}: it came whole.
+    @ivar mtu: With L{Fate.TOO_LONG}: how much a router lets through, as it says.
     """
 
     fate: Fate
@@ -93,6 +106,9 @@ class Outcome:
     idleTime: float | None = None
     call: Fate | None = None
     caller: TransportAddress | None = None
+    size: int | None = None
+    fragmentSize: int | None = None
+    mtu: int | None = None
 
 
 _Report = TypeVar("_Report")

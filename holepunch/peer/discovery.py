@@ -25,10 +25,12 @@ from holepunch.nat.discovery import NATReport, ProtocolReport
 from holepunch.nat.discoverydatagrams import SERVER_LIMIT, planDatagrams
 from holepunch.nat.discoveryfindings import Finding
 from holepunch.nat.discoverylifetime import Lifetime, planLifetime
+from holepunch.nat.discoverypath import PathReport, planPath
 from holepunch.nat.discoveryprobe import Outcome, Plan, Probe
 from holepunch.nat.discoverystreamlifetime import planStreamLifetime
 from holepunch.nat.discoverystreams import planStreams
 from holepunch.peer.discoverydatagrams import DatagramProber
+from holepunch.peer.discoverypath import PathProber
 from holepunch.peer.discoveryprober import Prober
 from holepunch.peer.discoverystreams import StreamProber
 from holepunch.peer.together import together
@@ -63,40 +65,44 @@ async def discover(
     randomBytes: Callable[[int], bytes] = os.urandom,
     sourceHost: Callable[[TransportAddress], str] = sourceHost,
     lifetime: float | None = None,
+    openSocket: Callable[[int], Any] | None = None,
 ) -> NATReport:
     """
     Find out what can be found out.
 
     All in all that is at most 20 requests a protocol, from at most 10 local ports, 50 new ones a
-    second; and at most 50 more for the lifetime. What does not answer gets each request five times.
+    second; 80 requests of at most 1,600 bytes for the way, from 9 ports; and at most 50 more a
+    protocol for the lifetime. What does not answer gets each request five times at most.
 
     @param reactor: Provides IReactorUDP, IReactorTCP and IReactorTime.
     @param servers: STUN servers; those of another IP version than the first are left out.
     @param timeout: Seconds to wait for a server that does not answer.
     @param lifetime: Measure the lifetime of a mapping, too, up to so many seconds; this may take
         four times as long.
+    @param openSocket: Makes a UDP socket of an address family that hears what routers say, such as
+        L{systemSocket<holepunch.peer.discoverysocket.systemSocket>}; C{None}: do not ask about the
+        way.
     @raise TransactionTimedOut: No server answered over any transport.
     @raise NoLocalPort: There is no route to the first server.
     """
     asked = tuple(each for each in servers if each.family is servers[0].family)
     values = (reactor, sourceHost(servers[0]), timeout, randomBytes)
-    udp, tcp = await together(
-        *(
-            Deferred.fromCoroutine(
-                _ask(reactor, asked, plans, lifetime) if transport in transports else _nothing()
-            )
-            for transport, plans in (
-                (
-                    Transport.UDP,
-                    _Plans(planDatagrams, planLifetime, lambda: DatagramProber(*values)),
-                ),
-                (
-                    Transport.TCP,
-                    _Plans(planStreams, planStreamLifetime, lambda: StreamProber(*values)),
-                ),
-            )
-        )
-    )
+    asking: list[Deferred[Any]] = [
+        Deferred.fromCoroutine(
+            _ask(reactor, asked, planDatagrams, planLifetime, DatagramProber(*values), lifetime)
+            if Transport.UDP in transports
+            else _nothing()
+        ),
+        Deferred.fromCoroutine(
+            _ask(reactor, asked, planStreams, planStreamLifetime, StreamProber(*values), lifetime)
+            if Transport.TCP in transports
+            else _nothing()
+        ),
+    ]
+    if Transport.UDP in transports and openSocket is not None:
+        prober = PathProber(reactor, values[1], openSocket, randomBytes)
+        asking.append(Deferred.fromCoroutine(_askWay(reactor, asked, prober)))
+    udp, tcp, *paths = await together(*asking)
     if udp.isBlocked is not False and tcp.isBlocked is not False:
         names = " or ".join(sorted(transport.name for transport in transports))
         hosts = ", ".join(map(str, asked[:SERVER_LIMIT]))
@@ -104,7 +110,8 @@ async def discover(
             f"no STUN server answered over {names} ({hosts}): check the address,"
             " and whether a firewall blocks the way"
         )
-    return NATReport(udp=udp, tcp=tcp)
+    path = next(iter(paths), None)
+    return NATReport(udp=udp.besides(path), tcp=tcp.besides(path), path=path)
 
 
 @attrs.frozen(kw_only=True)
@@ -127,12 +134,14 @@ async def discoverEverywhere(
     *,
     transports: frozenset[Transport] = frozenset(Transport),
     timeout: float = 5.0,
+    openSocket: Callable[[int], Any] | None = None,
 ) -> tuple[InterfaceReport, ...]:
     """
     Find out what can be found out from each local address, one after the other.
 
     @param servers: Each local address asks those of its own IP version.
     @param hosts: Our addresses, such as those of all interfaces.
+    @param openSocket: See L{discover}.
     """
     found = []
     for host in hosts:
@@ -149,6 +158,7 @@ async def discoverEverywhere(
                 transports=transports,
                 timeout=timeout,
                 sourceHost=partial(_fixedHost, host),
+                openSocket=openSocket,
             )
         except (TransactionTimedOut, NoLocalPort) as error:
             found.append(InterfaceReport(host=host, problem=str(error)))
@@ -161,7 +171,7 @@ def _fixedHost(host: str, server: TransportAddress) -> str:
     return host
 
 
-async def _follow(reactor: Any, plan: Plan[_Report], prober: Prober) -> _Report:
+async def _follow(reactor: Any, plan: Plan[_Report], prober: Prober | PathProber) -> _Report:
     """
     Carry out a plan, round by round.
     """
@@ -177,30 +187,32 @@ async def _follow(reactor: Any, plan: Plan[_Report], prober: Prober) -> _Report:
         await prober.close()
 
 
-def _begin(reactor: Any, prober: Prober, probe: Probe) -> Deferred[Outcome]:
+def _begin(reactor: Any, prober: Prober | PathProber, probe: Probe) -> Deferred[Outcome]:
     return deferLater(reactor, probe.delay, cast(Any, prober.send), probe)
 
 
-@attrs.frozen
-class _Plans:
-    """
-    How one protocol is asked.
-    """
-
-    behaviour: Callable[[Sequence[TransportAddress]], Plan[ProtocolReport]]
-    lifetime: Callable[[Sequence[TransportAddress], float], Plan[Finding[Lifetime]]]
-    prober: Callable[[], Prober]
-
-
 async def _ask(
-    reactor: Any, servers: Sequence[TransportAddress], plans: _Plans, lifetime: float | None
+    reactor: Any,
+    servers: Sequence[TransportAddress],
+    behaviourPlan: Callable[[Sequence[TransportAddress]], Plan[ProtocolReport]],
+    lifetimePlan: Callable[[Sequence[TransportAddress], float], Plan[Finding[Lifetime]]],
+    prober: Prober,
+    lifetime: float | None,
 ) -> ProtocolReport:
-    report = await _follow(reactor, plans.behaviour(servers), plans.prober())
+    report = await _follow(reactor, behaviourPlan(servers), prober)
     if lifetime is None or report.mapped is None:
         return report
-    finding = await _follow(reactor, plans.lifetime(servers, lifetime), plans.prober())
-    return report.withLifetime(finding)
+    return report.withLifetime(await _follow(reactor, lifetimePlan(servers, lifetime), prober))
 
 
 async def _nothing() -> ProtocolReport:
     return ProtocolReport()
+
+
+async def _askWay(
+    reactor: Any, servers: Sequence[TransportAddress], prober: PathProber
+) -> PathReport:
+    try:
+        return await _follow(reactor, planPath(servers), prober)
+    except NoLocalPort as error:
+        return PathReport(problem=str(error))

@@ -21,6 +21,7 @@ from holepunch.address import TransportAddress
 from holepunch.errors import BadAddress, MalformedMessage
 from holepunch.nat.discoveryprobe import NO_CHANGE, Fate, Outcome
 from holepunch.stun import (
+    HEADER_LENGTH,
     TRANSACTION_ID_LENGTH,
     Attribute,
     AttributeType,
@@ -34,6 +35,9 @@ from holepunch.stun import (
 )
 
 _RTO = 0.25
+# Nobody uses this attribute; below 0xC000 it would be somebody's who has not asked yet. Servers
+# have to pass over what they do not know from 0x8000 on (RFC 8489 section 14).
+_FILLER = 0xFFFE
 
 
 @attrs.frozen
@@ -90,15 +94,23 @@ def bindingRequest(
     randomBytes: Callable[[int], bytes],
     change: ChangeRequest = NO_CHANGE,
     responsePort: int | None = None,
+    length: int | None = None,
+    isFilled: bool = False,
 ) -> bytes:
     """
     A new request.
+
+    @param length: How many bytes it is to have, at least 24 and a multiple of four.
+    @param isFilled: Let the answer be as long; otherwise, servers pass over what makes it long.
     """
     attributes = []
     if change:
         attributes.append(Attribute(AttributeType.CHANGE_REQUEST, change))
     if responsePort is not None:
         attributes.append(Attribute(AttributeType.RESPONSE_PORT, responsePort))
+    if length is not None:
+        filler = AttributeType.PADDING if isFilled else _FILLER
+        attributes.append(Attribute(filler, bytes(length - HEADER_LENGTH - 4)))
     request = Message.request(Method.BINDING, randomBytes(TRANSACTION_ID_LENGTH), attributes)
     # Some old servers take FINGERPRINT for an error.
     return request.encode(fingerprint=False)

@@ -13,6 +13,7 @@ from holepunch.stun.attributes import (
 from holepunch.stun.callback import CALL_FAILED, CallFailure
 from holepunch.stun.credentials import Authenticated, LongTermClient, LongTermVerifier, ResponseFate
 from holepunch.stun.framing import Rfc4571Framer, StunFramer, frameRfc4571
+from holepunch.stun.integrity import HEADER_LENGTH
 from holepunch.stun.message import (
     TRANSACTION_ID_LENGTH,
     Message,
@@ -37,6 +38,7 @@ from holepunch.stun.values import (
 __all__ = [
     "ATTRIBUTES",
     "CALL_FAILED",
+    "HEADER_LENGTH",
     "TRANSACTION_ID_LENGTH",
     "AddressErrorCode",
     "Answer",

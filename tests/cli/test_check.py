@@ -7,10 +7,12 @@ from __future__ import annotations
 import io
 import json
 
+import attrs
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import TransportAddress
+from holepunch.cli.checkpath import pathAsJSON, pathAsText
 from holepunch.cli.checkreport import (
     interfacesAsJSON,
     interfacesAsText,
@@ -21,6 +23,9 @@ from holepunch.cli.output import jsonLine
 from holepunch.nat.behaviour import Filtering, Mapping, PortAllocation
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
 from holepunch.nat.discoveryfindings import Undetermined
+from holepunch.nat.discoveryhops import NestingFinding, Sureness
+from holepunch.nat.discoverypath import PathReport
+from holepunch.nat.discoverysizes import SizesReport
 from holepunch.peer.discovery import InterfaceReport
 
 REPORT = NATReport(
@@ -72,7 +77,10 @@ class ReportTests(SynchronousTestCase):
                 "unsolicited": None,
                 "carrierGrade": None,
                 "lifetime": 29.5,
-                "undetermined": {},
+                "undetermined": {
+                    "unsolicited": "this is asked over TCP only",
+                    "carrierGrade": "no address of the carriers' range (100.64.0.0/10) shows",
+                },
                 "problem": None,
             },
         )
@@ -80,7 +88,11 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual((report["tcp"]["blocked"], report["tcp"]["nat"]), (True, None))
         self.assertEqual(report["classic"], "port-restricted cone")
         self.assertEqual(report["meaning"], explain(REPORT))
-        self.assertEqual(report["tcp"]["undetermined"], {"mapping": "nobody was there"})
+        missing = {key for key, value in report["tcp"].items() if value is None}
+        self.assertEqual(missing - {"portStep"}, report["tcp"]["undetermined"].keys())
+        self.assertEqual(report["tcp"]["undetermined"]["mapping"], "nobody was there")
+        self.assertEqual(report["tcp"]["undetermined"]["filtering"], "no server answered")
+        self.assertIsNone(report["path"])
         first = report["forecast"][0]
         self.assertEqual(
             (first["peer"], first["udp"]["outlook"], first["tcpSequential"]["outlook"]),
@@ -111,6 +123,67 @@ class ReportTests(SynchronousTestCase):
             self.assertIn(row, rows)
         self.assertNotIn("hairpin -", text)
 
+    def test_legend(self) -> None:
+        """
+        Where the forecast has a question mark, it is explained; nowhere else.
+        """
+        console = Console(file=io.StringIO(), width=100)
+        self.assertNotIn("too little is known", reportAsText(REPORT, console))
+        unknown = attrs.evolve(REPORT, udp=ProtocolReport(isBlocked=False))
+        self.assertIn("?: too little is known of your NAT.", reportAsText(unknown, console))
+
+    def test_path(self) -> None:
+        """
+        What is known of the way has a sentence for each thing, and a key.
+        """
+        path = PathReport(
+            nesting=NestingFinding(
+                isNested=True,
+                sureness=Sureness.LIKELY,
+                why="so it seems",
+                hops=("192.168.1.1", None, "10.0.0.1"),
+                distance=3,
+            ),
+            sizes=SizesReport(
+                mtuOut=1400,
+                isBlackHole=True,
+                fragmentsOut=True,
+                fragmentsIn=False,
+                undetermined=(Undetermined(what="mtuIn", why="nobody said so"),),
+            ),
+        )
+        self.assertEqual(
+            json.loads(jsonLine(reportAsJSON(attrs.evolve(REPORT, path=path))))["path"],
+            {
+                "nested": True,
+                "nestedSureness": "likely",
+                "nestedEvidence": "so it seems",
+                "natDistance": 3,
+                "hops": ["192.168.1.1", None, "10.0.0.1"],
+                "mtuOut": 1400,
+                "mtuIn": None,
+                "blackHole": True,
+                "fragmentsOut": True,
+                "fragmentsIn": False,
+                "undetermined": {"mtuIn": "nobody said so"},
+                "problem": None,
+            },
+        )
+        self.assertEqual(
+            pathAsText(path),
+            [
+                "Way: there are several NATs in a row (likely): so it seems.",
+                "Way: packets of 1400 bytes get out.",
+                "Way: longer ones vanish without a word (a black hole).",
+                "Way: fragments get out.",
+                "Way: fragments do not come in.",
+                "Way: the path MTU towards here could not be determined: nobody said so.",
+            ],
+        )
+        silent = PathReport(problem="no server answered")
+        self.assertEqual(pathAsText(silent), ["Way: no server answered."])
+        self.assertEqual(pathAsJSON(silent)["problem"], "no server answered")  # type: ignore[index]
+
     def test_interfaces(self) -> None:
         """
         Each local address has a row and an object of its own, or the reason why there is no report.
@@ -127,6 +200,7 @@ class ReportTests(SynchronousTestCase):
                 "host": "10.0.0.3",
                 "udp": None,
                 "tcp": None,
+                "path": None,
                 "classic": None,
                 "problem": "nobody was there",
             },
