@@ -149,14 +149,14 @@ def _fromAddresses(local: str, distance: int, hosts: Sequence[str | None]) -> Ne
             continue
         if isOfCarrier(host):
             why, sureness = (
-                f"a router before it has {host}, as in carriers' networks",
+                f"on the way there is {host}, as in carriers' networks",
                 Sureness.CERTAIN,
             )
         elif not isPrivateHost(host):
-            why, sureness = f"a router before it has {host}, which is not private", Sureness.CERTAIN
+            why, sureness = f"on the way there is {host}, which is not private", Sureness.CERTAIN
         else:
             why, sureness = (
-                f"a router before it has {host}, of another private range",
+                f"on the way there is {host}, of another private range",
                 Sureness.LIKELY,
             )
         return NestingFinding(

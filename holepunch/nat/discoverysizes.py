@@ -9,8 +9,9 @@ Driven by: L{holepunch.nat.discoverypath}.
 Away from us, a request that no router may cut is filled up by an attribute that servers ignore; its
 short answer shows that it got there, whatever the server knows of all this. Towards us, the server
 is asked to answer as long (PADDING), which it never has to with more than it was sent. Sizes are
-found to within four bytes, as STUN messages have it, or as exactly as a router says. All in all
-that is at most 60 requests.
+found to within four bytes, as STUN messages have it, or as exactly as a router says; from the
+fragments of a server that sends more than it is asked for, to within eight. All in all that is at
+most 60 requests.
 """
 
 from __future__ import annotations
@@ -144,12 +145,15 @@ def planSizes(server: TransportAddress, socket: int) -> Plan[SizesReport]:
     longest = _whole(mtuOut)
     here = SizeSearch([*(size for size in first if size < longest), longest], longest)
     knowsPadding = False
+    pieces: list[int] = []
     while sizes := here.next():
         probes = paced(_probe(server, socket, size, isFilled=True) for size in sizes)
         for size, outcome in zip(sizes, (yield probes), strict=True):
             isWhole = outcome.fate is Fate.ANSWERED and outcome.size == size
             knowsPadding = knowsPadding or isWhole
             here.take(size, isWhole and outcome.fragmentSize is None, outcome.fragmentSize)
+            if outcome.fate is Fate.ANSWERED and outcome.fragmentSize is not None:
+                pieces.append(outcome.fragmentSize)
 
     cut = _probe(server, socket, CUT_SIZE, mayFragment=True)
     outcomes = yield paced(
@@ -165,7 +169,8 @@ def planSizes(server: TransportAddress, socket: int) -> Plan[SizesReport]:
         # Somebody who answers what came in pieces has nothing against long requests.
         silent = f"nothing above {mtuOut} bytes is answered; that may be the way, or {server}"
         blackHole = Finding(True) if fragmentsOut.value else Finding(None, silent)
-    mtuIn = Finding(here.found, None if knowsPadding else noPadding)
+    # Some servers answer longer than they are asked: then the longest piece is as long as may be.
+    mtuIn = Finding(here.found if knowsPadding else max(pieces, default=None), noPadding)
     return SizesReport(
         mtuOut=mtuOut,
         mtuIn=mtuIn.value,

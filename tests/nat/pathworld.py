@@ -31,7 +31,8 @@ class Carriage:
     @ivar mtuIn: Towards us.
     @ivar isBlackHole: Does nobody say that a packet is too long?
     @ivar passesFragments: Towards the server, and towards us.
-    @ivar knowsPadding: Does the server answer PADDING by PADDING?
+    @ivar knowsPadding: Does the server answer PADDING by as much PADDING?
+    @ivar paddedSize: If not, so long is its answer, as coturn's is always the same.
     """
 
     mtuOut: int = 1500
@@ -39,6 +40,7 @@ class Carriage:
     isBlackHole: bool = False
     passesFragments: tuple[bool, bool] = (True, True)
     knowsPadding: bool = True
+    paddedSize: int = 60
 
 
 class Way:
@@ -156,7 +158,9 @@ class Way:
             return Outcome(fate=Fate.TOO_LONG, mtu=carriage.mtuOut, source=SERVER)
         if size > carriage.mtuOut and not out:
             return Outcome(fate=Fate.SILENT)
-        length = size if probe.isFilled and carriage.knowsPadding else 60
+        length = 60
+        if probe.isFilled:
+            length = size if carriage.knowsPadding else carriage.paddedSize
         if length <= carriage.mtuIn:
             return Outcome(fate=Fate.ANSWERED, source=SERVER, size=length)
         if not here:

@@ -157,6 +157,15 @@ class SizesTests(SynchronousTestCase):
         self.assertEqual(missing.keys(), {"mtuIn", "fragmentsIn"})
         self.assertIn("PADDING", missing["mtuIn"])
 
+    def test_generous(self) -> None:
+        """
+        A server that always answers with a long packet shows by its fragments what gets here.
+        """
+        for mtu, found in ((1500, 1500), (1454, 1452), (1400, 1396)):
+            report = self.report(knowsPadding=False, paddedSize=1624, mtuIn=mtu)
+            self.assertEqual((report.sizes.mtuIn, report.sizes.fragmentsIn), (found, True))
+            self.assertEqual(report.undetermined, ())
+
     def test_silentAbove(self) -> None:
         """
         A server that answers nothing long does not make a black hole.
