@@ -19,6 +19,7 @@ from holepunch.cli.laboptions import Plan, chosenLab, columns, failing, labOptio
 from holepunch.cli.notice import Notice
 from holepunch.cli.options import jsonOption
 from holepunch.cli.output import jsonLine, makeOutput
+from holepunch.lab.serving import serviceAddresses
 from holepunch.lab.standing import DEFAULT_NAME, StandingLab
 
 
@@ -38,9 +39,10 @@ def up(plan: Plan, name: str, hasService: bool, isJSON: bool) -> None:
 
     TOPOLOGY is a short text or a file. port-restricted/symmetric puts the hosts alice and bob
     behind a NAT each; none leaves one public, kernel is Linux's own masquerade. One name puts both
-    on one LAN; a third is a carrier's NAT around the others. same-subnet:A/B gives both LANs the
-    same addresses, with strangers who answer everything. The names are those that holepunch lab
-    behaviours lists.
+    on one LAN; a third is a carrier's NAT around the others. The names are those that holepunch
+    lab behaviours lists. same-subnet:A/B gives both LANs the same addresses, with strangers who
+    answer everything; dual-stack:A/B has IPv6 beside IPv4; firewalls:A/B has firewalls without NAT;
+    ipv6:A/B has no IPv4; two-interfaces:A/B/C gives alice a second interface behind C.
     """
     with failing(isJSON):
         lab = StandingLab.up(
@@ -55,7 +57,7 @@ def up(plan: Plan, name: str, hasService: bool, isJSON: bool) -> None:
             for part, path in plan.captures:
                 lab.capture(part, path)
             if hasService:
-                lab.startService(plan.topology.host("rendezvous").addresses)
+                lab.startService(serviceAddresses(plan.topology))
         except BaseException:
             lab.down()
             raise
@@ -75,6 +77,7 @@ def _fields(lab: StandingLab, isUp: bool = True) -> dict[str, object]:
         "topology": record.text,
         "seed": record.seed,
         "hosts": record.hosts,
+        "interfaces": record.interfaces,
         "nats": record.nats,
         "rendezvous": record.rendezvous or None,
         "pid": record.pid or None,
@@ -102,7 +105,7 @@ def listLabs(isJSON: bool) -> None:
             "up" if isUp else "killed: take it down",
             lab.record.text,
             f"seed {lab.record.seed}",
-            " ".join((*lab.record.hosts, *lab.record.nats)),
+            " ".join((*lab.record.hosts, *lab.record.interfaces, *lab.record.nats)),
         )
         for lab, isUp in labs
     ]

@@ -9,6 +9,7 @@ Driven by: L{holepunch.cli.lab}.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import click
@@ -72,7 +73,7 @@ def unblock(lab: StandingLab, nat: str, protocol: str) -> None:
 @labOption
 @linkOptions
 @click.argument("part")
-def link(lab: StandingLab, part: str, link: dict[str, float]) -> None:
+def link(lab: StandingLab, part: str, link: dict[str, Any]) -> None:
     """
     Change the link of a host or NAT.
 
@@ -151,7 +152,7 @@ def stats(lab: StandingLab, parts: Sequence[str], isJSON: bool) -> None:
     A host's flows tell which way its data really went: a direct path is a flow with the address of
     the other peer's NAT, a relayed one with that of the relay. With --json, one object a line.
     """
-    known = (*lab.record.hosts, *lab.record.nats)
+    known = (*lab.record.hosts, *lab.record.interfaces, *lab.record.nats)
     for part in parts or known:
         counters, flows = lab.counters(part), lab.flows(part)
         addresses = lab.hosts(part)

@@ -21,7 +21,7 @@ import click
 
 from holepunch.cli.output import makeOutput
 from holepunch.errors import BadTopology, HolepunchError
-from holepunch.lab.quantity import parseRate, parseSeconds, parseShare
+from holepunch.lab.quantity import parseBytes, parseRate, parseSeconds, parseShare
 from holepunch.lab.standing import DEFAULT_NAME, StandingLab
 from holepunch.lab.topology import LinkSpec, Topology
 from holepunch.lab.topologyfile import readTopology
@@ -45,12 +45,12 @@ def failing(isJSON: bool = False) -> Iterator[None]:
         sys.exit(1)
 
 
-def _quantity(read: Callable[[str], float]) -> Callable[[str], float]:
+def _quantity(read: Callable[[str], Any]) -> Callable[[str], Any]:
     """
     The type of an option.
     """
 
-    def convert(text: str) -> float:
+    def convert(text: str) -> Any:
         try:
             return read(text)
         except BadTopology as error:
@@ -66,6 +66,12 @@ _LINK_OPTIONS = {
     "reorder": (parseShare, "SHARE", "Hold back so many packets."),
     "duplicate": (parseShare, "SHARE", "Send so many packets twice."),
     "rate": (parseRate, "RATE", "At most so many bits a second, as 10Mbit."),
+    "mtu": (parseBytes, "BYTES", "Cut or refuse packets that are longer, as 1492."),
+}
+
+_LINK_FLAGS = {
+    "isBlackHole": ("--black-hole", "Tell nobody of packets that are too long."),
+    "losesFragments": ("--loses-fragments", "Lose IP fragments."),
 }
 
 
@@ -76,11 +82,13 @@ def linkOptions(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def withOptions(**values: Any) -> Any:
-        given = {name: values.pop(name) for name in _LINK_OPTIONS}
-        link = {name: value for name, value in given.items() if value is not None}
+        given = {name: values.pop(name) for name in (*_LINK_OPTIONS, *_LINK_FLAGS)}
+        link = {name: value for name, value in given.items() if value not in (None, False)}
         return command(link=link, **values)
 
     decorated: Any = withOptions
+    for name, (flag, text) in _LINK_FLAGS.items():
+        decorated = click.option(flag, name, is_flag=True, help=text)(decorated)
     for name, (read, metavar, text) in reversed(_LINK_OPTIONS.items()):
         option = click.option(f"--{name}", type=_quantity(read), metavar=metavar, help=text)
         decorated = option(decorated)
@@ -112,7 +120,7 @@ def planOptions(command: _Command) -> _Command:
     @functools.wraps(command)
     def withOptions(
         topology: str,
-        link: dict[str, float],
+        link: dict[str, Any],
         seed: int,
         isRootless: bool,
         isCut: bool,
@@ -122,8 +130,7 @@ def planOptions(command: _Command) -> _Command:
         with failing():
             built = readPlan(topology, link)
             captures = tuple(_capture(built, each) for each in pcap)
-        links = [*(host.link for host in built.hosts), *(nat.link for nat in built.nats)]
-        hasRate = any(each.rate for each in links)
+        hasRate = any(part.link.rate for part in built.parts)
         plan = Plan(
             text=topology,
             topology=built,
@@ -165,7 +172,7 @@ _PLAN_OPTIONS = (
 )
 
 
-def readPlan(text: str, link: dict[str, float]) -> Topology:
+def readPlan(text: str, link: dict[str, Any]) -> Topology:
     """
     Read a topology: the name of a file, or a short text.
 
@@ -183,8 +190,7 @@ def _capture(topology: Topology, text: str) -> tuple[str, str]:
     name, equals, path = text.partition("=")
     if not equals or not path:
         raise BadTopology(f"--pcap: expected PART=FILE, as alice=alice.pcap, not {text!r}")
-    hosts, nats = topology.hosts, topology.nats
-    if name not in {*(host.name for host in hosts), *(nat.name for nat in nats)}:
+    if name not in {part.name for part in topology.parts}:
         raise BadTopology(f"--pcap: there is no host or NAT {name!r}")
     return name, path
 

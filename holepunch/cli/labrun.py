@@ -28,7 +28,12 @@ from holepunch.cli.running import run
 from holepunch.errors import LabError
 from holepunch.lab.enginelink import engineEnvironment
 from holepunch.lab.namespaces import NamespaceLab
-from holepunch.lab.serving import SERVES, serviceCommand, serviceLocation
+from holepunch.lab.serving import (
+    SERVES,
+    serviceAddresses,
+    serviceCommand,
+    serviceLocation,
+)
 
 _SEPARATOR = "---"
 _SERVES_WITHIN = 30.0
@@ -152,7 +157,7 @@ class Performance:
     async def _serve(self, reactor: Any, lab: NamespaceLab, folder: Path) -> str:
         if not self.hasService:
             return ""
-        addresses = self.plan.topology.host("rendezvous").addresses
+        addresses = serviceAddresses(self.plan.topology)
         identity = folder / "rendezvous.pem"
         service = _Service()
         command = serviceCommand(addresses, identity, folder)

@@ -15,6 +15,7 @@ appears on the machine outside.
 from __future__ import annotations
 
 import array
+import ipaddress
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReactorUNIX
@@ -54,7 +56,7 @@ from holepunch.lab.links import Interface, furnish
 from holepunch.lab.pcap import Capture
 from holepunch.lab.station import Block, Station
 from holepunch.lab.timerclock import TimerClock
-from holepunch.lab.topology import LinkSpec, NATSpec
+from holepunch.lab.topology import HostSpec, LinkSpec, NATSpec
 from holepunch.nat import Packet, Protocol
 from holepunch.nat.device import NATDevice
 
@@ -90,38 +92,47 @@ class Engine:
         self._stations: dict[str, Station] = {}
         self._kernelNATs: dict[str, KernelNAT] = {}
         self._wires = 0
+        # Of the interfaces of hosts that have several, which one each is.
+        self._numbers: dict[str, int] = {}
         self._isWatching = False
         self._flows: FlowCounter | None = None
         self._captures: dict[str, Capture] = {}
         for host in options.topology.hosts:
-            self._addHost(host.name, self._interface(host.name, host.addresses, host.behind))
+            self._addHost(host)
         for nat in options.topology.nats:
             if nat.isKernel:
                 self._addKernelNAT(nat)
         self._startDecoys()
 
     def _interface(self, name: str, addresses: tuple[str, ...], behind: str | None) -> Interface:
-        mtu = self._fabric.interfaceMTU(name)
+        values: dict[str, Any] = {"mtu": self._fabric.interfaceMTU(name)}
+        if name in self._numbers:
+            number = values["number"] = self._numbers[name]
+            values["name"] = f"eth{number}"
         if behind is None:
-            return Interface(addresses=addresses, mtu=mtu)
+            prefixed = tuple(each + ("/128" if ":" in each else "/32") for each in addresses)
+            return Interface(addresses=prefixed, **values)
         nat = self._options.topology.nat(behind)
-        prefix = nat.subnet.prefixlen
-        return Interface(addresses=addresses, prefix=prefix, gateway=nat.gateway, mtu=mtu)
+        prefixed = tuple(f"{each}/{_prefixLength(nat, each)}" for each in addresses)
+        return Interface(addresses=prefixed, gateways=nat.gateways, **values)
 
-    def _addHost(self, name: str, interface: Interface) -> None:
+    def _addHost(self, host: HostSpec) -> None:
         namespace = NetworkNamespace.create()
         furnish(namespace)
-        station = Station(
-            self._reactor,
-            namespace,
-            interface,
-            self._near(name),
-            lambda packet: self._fabric.send(name, packet),
-            self._clock.runDue,
-            self._options.useOffload,
-        )
-        self._stations[name] = station
-        self._fabric.attach(name, station.deliver)
+        for number, part in enumerate(host.allInterfaces):
+            if host.interfaces:
+                self._numbers[part.name] = number
+            station = Station(
+                self._reactor,
+                namespace,
+                self._interface(part.name, part.addresses, part.behind),
+                self._near(part.name),
+                partial(self._fabric.send, part.name),
+                self._clock.runDue,
+                self._options.useOffload,
+            )
+            self._stations[part.name] = station
+            self._fabric.attach(part.name, station.deliver)
 
     def _addKernelNAT(self, spec: NATSpec) -> None:
         namespace = NetworkNamespace.create()
@@ -131,12 +142,25 @@ class Engine:
             namespace,
             spec,
             (self._near(spec.name), self._near(spec.name)),
+            self._beyond(spec),
             lambda: self._fabric.passOn(spec.name),
             self._clock.runDue,
             self._options.useOffload,
         )
         self._kernelNATs[spec.name] = nat
         self._fabric.install(spec.name, cast(NATDevice, nat))
+
+    def _beyond(self, spec: NATSpec) -> tuple[str, ...]:
+        """
+        The subnets behind other NATs inside, of which the addresses are known here.
+        """
+        topology = self._options.topology
+        return tuple(
+            str(subnet)
+            for nat in topology.nats
+            if nat.behind is not None and spec in topology.natsAbove(nat)
+            for subnet in nat.routed
+        )
 
     def _startDecoys(self) -> None:
         """
@@ -200,13 +224,21 @@ class Engine:
         """
         See L{Fabric.rebindNAT}.
 
-        @param hosts: The new addresses; with none, the next free ones.
+        @param hosts: The new addresses; those of the other IP version stay. With none, the next
+            free ones.
         """
         self._fabric.nat(name)
-        addresses = [TransportAddress(host, 0) for host in hosts]
-        if any(address.family is not Family.IPV4 for address in addresses):
-            raise LabError("A NAT of the lab has IPv4 addresses only.")
-        self._fabric.rebindNAT(name, hosts or self._fabric.freeHosts(name))
+        families = {TransportAddress(host, 0).family for host in hosts}
+        present = {TransportAddress(host, 0).family for host in self._fabric.hosts(name)}
+        if not families <= present:
+            version = 6 if Family.IPV6 in families - present else 4
+            raise LabError(f"The NAT {name!r} has no address of IPv{version} to be changed.")
+        kept = [
+            host
+            for host in self._fabric.hosts(name)
+            if TransportAddress(host, 0).family not in families
+        ]
+        self._fabric.rebindNAT(name, [*hosts, *kept] if hosts else self._fabric.freeHosts(name))
 
     def moveHost(self, name: str, hosts: Sequence[str], behind: str | None) -> None:
         """
@@ -334,7 +366,7 @@ class Engine:
         )
         self.say({"news": toPlain(news)})
 
-    def makeSocket(self, host: str, kind: int, token: int) -> None:
+    def makeSocket(self, host: str, family: int, kind: int, token: int) -> None:
         """
         Make a socket inside a host, and hand it out.
 
@@ -342,7 +374,7 @@ class Engine:
         """
         with (
             self._station(host).namespace.entered(),
-            socket.socket(socket.AF_INET, kind) as made,
+            socket.socket(family, kind) as made,
             socket.socket(fileno=os.dup(SOCKETS_FD)) as way,
         ):
             rights = array.array("i", [made.fileno()])
@@ -350,6 +382,11 @@ class Engine:
                 [token.to_bytes(TOKEN_LENGTH, "big")],
                 [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)],
             )
+
+
+def _prefixLength(nat: NATSpec, host: str) -> int:
+    subnet = nat.subnetOf(host)
+    return ipaddress.ip_address(host).max_prefixlen if subnet is None else subnet.prefixlen
 
 
 def _logToStandardError() -> None:

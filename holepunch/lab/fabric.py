@@ -26,6 +26,7 @@ from twisted.internet.interfaces import IReactorTime
 from holepunch.address import TransportAddress
 from holepunch.lab.link import Link, LinkCounters
 from holepunch.lab.node import HostNode, NATNode, Network, Tap
+from holepunch.lab.router import Router, deviceFor
 from holepunch.lab.topology import LinkSpec, NATSpec, Topology
 from holepunch.lab.transit import Fate, FateObserver, Step, Transit
 from holepunch.nat.device import NATDevice
@@ -66,23 +67,26 @@ class Fabric:
         self._hosts: dict[str, HostNode] = {}
         for nat in sorted(topology.nats, key=lambda nat: len(topology.natsAbove(nat))):
             self._addNAT(nat, answersUnroutable)
+        self._addRoutes()
         for host in topology.hosts:
-            network = self._networks[host.behind]
-            self._hosts[host.name] = HostNode(
-                self._transit, network, self._link(host.name, host.link), host.addresses
-            )
+            for each in host.allInterfaces:
+                network = self._networks[each.behind]
+                self._hosts[each.name] = HostNode(
+                    self._transit, network, self._link(each.name, each.link), each.addresses
+                )
 
     def attach(self, host: str, deliver: Step | None) -> None:
         """
         Hand the packets for C{host} to C{deliver} from now on; with C{None}, drop them.
 
-        @param host: The name of a host; or that of a NAT, for packets to its gateway address.
+        @param host: The name of a host, or of one of its further interfaces; or that of a NAT, for
+            packets to its gateway addresses.
         """
         self._host(host).deliver = deliver
 
     def send(self, host: str, packet: Packet) -> None:
         """
-        Send a packet from C{host}.
+        Send a packet from C{host}, by the interface of that name.
 
         With links of no latency, this hands it to its destination before it returns.
         """
@@ -90,7 +94,7 @@ class Fabric:
         self._host(host).climb(packet)
         self._transit.drain()
 
-    def nat(self, name: str) -> NATDevice:
+    def nat(self, name: str) -> NATDevice | Router:
         """
         The device that stands for the NAT of that name.
         """
@@ -187,8 +191,9 @@ class Fabric:
         self._transit.observers.remove(observer)
 
     def _addNAT(self, nat: NATSpec, answersUnroutable: bool) -> None:
-        gateway = TransportAddress(nat.gateway, 0)
-        inside = Network(self._transit, {gateway.family: gateway}, answersUnroutable)
+        gateways = [TransportAddress(gateway, 0) for gateway in nat.gateways]
+        routers = {gateway.family: gateway for gateway in gateways}
+        inside = Network(self._transit, routers, answersUnroutable)
         self._networks[nat.name] = inside
         random = Random(f"{self._seed}/{nat.name}/ports")
         self._nats[nat.name] = NATNode(
@@ -196,12 +201,25 @@ class Fabric:
             self._networks[nat.behind],
             self._link(nat.name, nat.link),
             nat.addresses,
-            NATDevice(nat.behaviour, nat.addresses, random, self._transit.now()),
+            deviceFor(nat, random, self._transit.now()),
             inside,
         )
-        # To the network inside, the NAT is a host as well: the one with the gateway's address.
+        # To the network inside, the NAT is a host as well: the one with the gateway's addresses.
         link = self._link(nat.name, LinkSpec(latency=0.0))
-        self._hosts[nat.name] = HostNode(self._transit, inside, link, (nat.gateway,))
+        self._hosts[nat.name] = HostNode(self._transit, inside, link, nat.gateways)
+
+    def _addRoutes(self) -> None:
+        """
+        Let every network above a NAT know the way to addresses that are not translated: up to the
+        core, or to the network behind a NAT that translates them.
+        """
+        for nat in self.topology.nats:
+            for subnet in nat.routed:
+                self._networks[nat.behind].addRoute(subnet, self._nats[nat.name])
+                for above in self.topology.natsAbove(nat):
+                    if subnet.version == 4 and above.translates:
+                        break
+                    self._networks[above.behind].addRoute(subnet, self._nats[above.name])
 
     def _link(self, name: str, spec: LinkSpec) -> Link:
         return Link(name, spec, Random(f"{self._seed}/{name}/link"))

@@ -19,15 +19,19 @@ from twisted.internet.interfaces import IReactorFDSet
 
 from holepunch.address import TransportAddress
 from holepunch.errors import LabError
+from holepunch.lab.icmptype import ECHO_REQUESTS
 from holepunch.lab.isolation import NetworkNamespace
 from holepunch.lab.links import Interface
 from holepunch.lab.station import Station
 from holepunch.lab.topology import NATSpec
 from holepunch.nat import (
+    ECHO_PORT,
     Drop,
     DropReason,
+    Filtering,
     Forward,
     MappingView,
+    NATBehaviour,
     Packet,
     PortAllocation,
     Protocol,
@@ -35,12 +39,16 @@ from holepunch.nat import (
     Unsolicited,
 )
 
-_RULES = """
+_TRANSLATION = """
 table ip holepunch {{
     chain translate {{
         type nat hook postrouting priority srcnat; policy accept;
         oifname "wan" masquerade {ports}
     }}
+}}
+"""
+_FILTER = """
+table {family} filter {{
     chain forward {{
         type filter hook forward priority filter; policy accept;
         iifname "wan" ct state established,related accept
@@ -56,8 +64,14 @@ table ip holepunch {{
 _ANSWERS = {
     Unsolicited.DROP: "drop",
     Unsolicited.RST: 'meta l4proto tcp reject with tcp reset\n        iifname "wan" drop',
-    Unsolicited.ICMP: "reject with icmp port-unreachable",
+    Unsolicited.ICMP: "reject with {icmp} port-unreachable",
 }
+_ICMP = {"ip": "icmp", "ip6": "icmpv6"}
+
+
+# linux/socket.h: AF_UNSPEC.
+_EVERY_FAMILY = 0
+_QUERIES = {1: "CTA_PROTO_ICMP_ID", 58: "CTA_PROTO_ICMPV6_ID"}
 
 
 class KernelNAT:
@@ -65,8 +79,9 @@ class KernelNAT:
     One router.
 
     What of the behaviour the kernel can be told is what unsolicited packets get, and whether ports
-    are kept or random.
+    are kept or random. Of a firewall, it is what the unsolicited get, and whether they are let in.
 
+    @param subnets: What other routers inside lead to.
     @param effectsReady: Called when L{takeEffects} has something.
     """
 
@@ -76,6 +91,7 @@ class KernelNAT:
         namespace: NetworkNamespace,
         spec: NATSpec,
         near: tuple[str, str],
+        subnets: tuple[str, ...],
         effectsReady: Callable[[], object],
         keepTime: Callable[[], None],
         useOffload: bool = True,
@@ -85,14 +101,21 @@ class KernelNAT:
         self._blocked: set[Protocol] = set()
         self._effectsReady = effectsReady
         namespace.setting("ipv4.ip_forward", 1)
+        # Before there are interfaces, which would take it for a host's.
+        if any(subnet.version == 6 for subnet in spec.subnets):
+            namespace.setting("ipv6.conf.all.forwarding", 1)
+            namespace.setting("ipv6.conf.default.forwarding", 1)
         self._inside = Station(
             reactor,
             namespace,
             Interface(
                 name="lan",
-                addresses=(spec.gateway,),
-                prefix=spec.subnet.prefixlen,
+                addresses=tuple(
+                    f"{gateway}/{subnet.prefixlen}"
+                    for gateway, subnet in zip(spec.gateways, spec.subnets, strict=True)
+                ),
                 isDefault=False,
+                subnets=subnets,
             ),
             near[0],
             lambda packet: self._forward(Side.INSIDE, packet),
@@ -102,7 +125,7 @@ class KernelNAT:
         self._outside = Station(
             reactor,
             namespace,
-            Interface(name="wan", addresses=spec.addresses, mtu=spec.link.interfaceMTU),
+            Interface(name="wan", addresses=_alone(spec.addresses), mtu=spec.link.interfaceMTU),
             near[1],
             lambda packet: self._forward(Side.OUTSIDE, packet),
             keepTime,
@@ -111,10 +134,14 @@ class KernelNAT:
         self._setRules(spec)
 
     def _setRules(self, spec: NATSpec) -> None:
-        rules = _RULES.format(
-            ports="" if spec.behaviour.ports is PortAllocation.PRESERVED else "fully-random",
-            answer=_ANSWERS[spec.behaviour.unsolicited],
-        )
+        kept = spec.behaviour.ports is PortAllocation.PRESERVED
+        rules = ""
+        if spec.translates:
+            rules += _TRANSLATION.format(ports="" if kept else "fully-random")
+        if spec.translates or not _letsAllIn(spec.behaviour):
+            rules += _filter("ip", spec.behaviour)
+        if not _letsAllIn(spec.firewall):
+            rules += _filter("ip6", spec.firewall)
         try:
             with self.namespace.entered():
                 subprocess.run(
@@ -172,14 +199,14 @@ class KernelNAT:
         """
         Forget every connection.
         """
-        with self.namespace.entered(), NFCTSocket() as connections:
+        with self.namespace.entered(), NFCTSocket(_EVERY_FAMILY) as connections:
             connections.flush()
 
     def rebind(self, externalHosts: Sequence[str]) -> None:
         """
         Take other external addresses.
         """
-        interface = attrs.evolve(self._outside.interface, addresses=tuple(externalHosts))
+        interface = attrs.evolve(self._outside.interface, addresses=_alone(externalHosts))
         self._outside.readdress(interface)
         self.flush()
 
@@ -191,11 +218,12 @@ class KernelNAT:
 
     def mappings(self, now: float) -> tuple[MappingView, ...]:
         """
-        The connections that are translated at the moment, one by one.
+        The connections that pass at the moment, one by one.
         """
-        with self.namespace.entered(), NFCTSocket() as connections:
-            views = [_view(connection, now) for connection in connections.dump()]
-        return tuple(view for view in views if view.internal.host != view.external.host)
+        with self.namespace.entered(), NFCTSocket(_EVERY_FAMILY) as connections:
+            known = [_view(connection, now) for connection in connections.dump()]
+        own = {each.partition("/")[0] for each in self._outside.interface.addresses}
+        return tuple(view for view in known if view and view.internal.host not in own)
 
     def counters(self) -> dict[str, Any]:
         """
@@ -204,12 +232,34 @@ class KernelNAT:
         return {"inside": self._inside.counters(), "outside": self._outside.counters()}
 
 
-def _view(connection: Any, now: float) -> MappingView:
+def _alone(hosts: Sequence[str]) -> tuple[str, ...]:
+    """
+    Addresses in the core, each with the prefix of a subnet of its own.
+    """
+    return tuple(f"{host}/{128 if ':' in host else 32}" for host in hosts)
+
+
+def _letsAllIn(behaviour: NATBehaviour) -> bool:
+    return behaviour.filtering is Filtering.ENDPOINT_INDEPENDENT
+
+
+def _filter(family: str, behaviour: NATBehaviour) -> str:
+    answer = _ANSWERS[behaviour.unsolicited].format(icmp=_ICMP[family])
+    return _FILTER.format(family=family, answer=answer)
+
+
+def _view(connection: Any, now: float) -> MappingView | None:
     """
     An entry of the kernel's table: where a flow goes, and to where the answers are to come.
+
+    @return: C{None}: its protocol is none of the lab's.
     """
-    number, internal, remote = _tuple(connection.get_attr("CTA_TUPLE_ORIG"))
-    _, _, external = _tuple(connection.get_attr("CTA_TUPLE_REPLY"))
+    original = _tuple(connection.get_attr("CTA_TUPLE_ORIG"))
+    reply = _tuple(connection.get_attr("CTA_TUPLE_REPLY"))
+    if original is None or reply is None:
+        return None
+    number, internal, remote = original
+    external = reply[2]
     return MappingView(
         protocol=Protocol(number),
         internal=internal,
@@ -219,14 +269,20 @@ def _view(connection: Any, now: float) -> MappingView:
     )
 
 
-def _tuple(plain: Any) -> tuple[int, TransportAddress, TransportAddress]:
+def _tuple(plain: Any) -> tuple[int, TransportAddress, TransportAddress] | None:
     hosts, ports = plain.get_attr("CTA_TUPLE_IP"), plain.get_attr("CTA_TUPLE_PROTO")
-    return (
-        ports.get_attr("CTA_PROTO_NUM"),
-        *(
-            TransportAddress(
-                hosts.get_attr(f"CTA_IP_V4_{end}"), ports.get_attr(f"CTA_PROTO_{end}_PORT")
-            )
-            for end in ("SRC", "DST")
-        ),
+    number = ports.get_attr("CTA_PROTO_NUM")
+    local, remote = (
+        hosts.get_attr(f"CTA_IP_V4_{end}") or hosts.get_attr(f"CTA_IP_V6_{end}")
+        for end in ("SRC", "DST")
     )
+    if number in _QUERIES:
+        identifier = ports.get_attr(_QUERIES[number]) or 0
+        kind = ports.get_attr("CTA_PROTO_ICMP_TYPE" if number == 1 else "CTA_PROTO_ICMPV6_TYPE")
+        ends = (identifier, ECHO_PORT) if kind in ECHO_REQUESTS else (ECHO_PORT, identifier)
+        number = int(Protocol.ICMP)
+    elif number in (Protocol.UDP, Protocol.TCP):
+        ends = ports.get_attr("CTA_PROTO_SRC_PORT"), ports.get_attr("CTA_PROTO_DST_PORT")
+    else:
+        return None
+    return number, TransportAddress(local, ends[0]), TransportAddress(remote, ends[1])

@@ -11,8 +11,9 @@ Driven by: tests, benchmarks, C{holepunch lab}::
     await lab.stop()
 
 A host of the lab is a network namespace. Programs in it are ordinary programs, with the kernel's
-own TCP, that see one interface C{eth0} and the loopback; everything else they share with this
-machine. All of it works without privileges where the system allows user namespaces.
+own TCP, that see the interface C{eth0}, C{eth1} where there is a second, and the loopback;
+everything else they share with this machine. All of it works without privileges where the system
+allows user namespaces.
 """
 
 from __future__ import annotations
@@ -256,16 +257,21 @@ class NamespaceLab:
         return output
 
     def makeSocket(
-        self, host: str, kind: socket.SocketKind = socket.SOCK_STREAM
+        self,
+        host: str,
+        kind: socket.SocketKind = socket.SOCK_STREAM,
+        family: socket.AddressFamily = socket.AF_INET,
     ) -> Deferred[socket.socket]:
         """
-        Make an IPv4 socket that belongs to a host, for use in this process.
+        Make a socket that belongs to a host, for use in this process.
         """
-        return Deferred.fromCoroutine(self._makeSocket(host, kind))
+        return Deferred.fromCoroutine(self._makeSocket(host, kind, family))
 
-    async def _makeSocket(self, host: str, kind: socket.SocketKind) -> socket.socket:
+    async def _makeSocket(
+        self, host: str, kind: socket.SocketKind, family: socket.AddressFamily
+    ) -> socket.socket:
         token = next(self._tokens)
-        await self._engine.request("makeSocket", host, int(kind), token)
+        await self._engine.request("makeSocket", host, int(family), int(kind), token)
         assert self._sockets is not None
         while True:
             tag, rights, _, _ = self._sockets.recvmsg(TOKEN_LENGTH, socket.CMSG_SPACE(4))

@@ -16,11 +16,15 @@ from holepunch.address import Family, TransportAddress
 from holepunch.errors import BadTopology
 from holepunch.lab.fragments import divided, fragmentLimit, ipLength, tooBigFor
 from holepunch.lab.link import Link
+from holepunch.lab.part import Subnet
 from holepunch.lab.refusal import unreachableFor
+from holepunch.lab.router import Router
 from holepunch.lab.transit import Fate, Step, Transit
 from holepunch.nat.device import NATDevice
 from holepunch.nat.effects import Drop, Side
 from holepunch.nat.packet import Packet, Protocol, UnreachableCode
+
+_MOST_WAYS = 4096
 
 #: Called with the time and a packet.
 Tap = Callable[[float, Packet], object]
@@ -45,13 +49,16 @@ class Network:
         self.members: dict[str, Node] = {}
         self._transit = transit
         self._routers = routers
+        self._routes: tuple[tuple[Subnet, NATNode], ...] = ()
+        # What was found in them, by the address.
+        self._ways: dict[str, NATNode | None] = {}
         self._answersUnroutable = answersUnroutable
 
     def fromMember(self, packet: Packet) -> None:
         """
         Pass on what a member of the network sent.
         """
-        member = self.members.get(packet.destination.host)
+        member = self.members.get(packet.destination.host) or self._way(packet)
         if member is not None:
             member.descend(packet)
         elif self.gateway is not None:
@@ -63,11 +70,33 @@ class Network:
         """
         Pass on what the gateway sends into the network.
         """
-        member = self.members.get(packet.destination.host)
+        member = self.members.get(packet.destination.host) or self._way(packet)
         if member is not None:
             member.descend(packet)
         elif self.gateway is not None:
             self._giveUp(self.gateway.name, packet)
+
+    def addRoute(self, subnet: Subnet, router: NATNode) -> None:
+        """
+        Send packets for a subnet to a router from now on.
+        """
+        self._routes += ((subnet, router),)
+        self._ways.clear()
+
+    def _way(self, packet: Packet) -> NATNode | None:
+        """
+        The router that leads to the destination of a packet, where it is not translated.
+        """
+        if not self._routes:
+            return None
+        host = packet.destination.host
+        if host not in self._ways:
+            if len(self._ways) >= _MOST_WAYS:
+                self._ways.clear()
+            parsed = ipaddress.ip_address(host)
+            found = (router for subnet, router in self._routes if parsed in subnet)
+            self._ways[host] = next(found, None)
+        return self._ways[host]
 
     def _giveUp(self, place: str, packet: Packet) -> None:
         self._transit.tell(place, packet, Fate.UNROUTABLE)
@@ -249,7 +278,7 @@ class NATNode(Node):
         network: Network,
         link: Link,
         hosts: Sequence[str],
-        device: NATDevice,
+        device: NATDevice | Router,
         inside: Network,
     ) -> None:
         super().__init__(transit, network, link, hosts)

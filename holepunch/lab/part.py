@@ -15,7 +15,9 @@ import attrs
 
 from holepunch.address import TransportAddress
 from holepunch.errors import BadAddress, BadTopology
-from holepunch.nat.behaviour import NATBehaviour
+from holepunch.nat.behaviour import NAMED_BEHAVIOURS, NATBehaviour
+
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: That of Ethernet.
 DEFAULT_MTU = 1500
@@ -63,15 +65,28 @@ def _normalHosts(hosts: tuple[str, ...] | list[str] | str) -> tuple[str, ...]:
 
 
 @lru_cache
-def _parseSubnet(text: str) -> ipaddress.IPv4Network:
+def _parseSubnet(text: str) -> Subnet:
     try:
-        return ipaddress.IPv4Network(text)
+        subnet = ipaddress.ip_network(text)
     except ValueError as error:
-        raise BadTopology(f"{text!r} is no IPv4 subnet: {error}") from None
+        raise BadTopology(f"{text!r} is no subnet: {error}") from None
+    if subnet.num_addresses < 4:
+        raise BadTopology(f"{text!r} has no room for a gateway and hosts")
+    return subnet
 
 
-def _normalSubnet(text: str) -> str:
-    return str(_parseSubnet(text))
+def _normalSubnets(texts: tuple[str, ...] | list[str] | str) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        texts = (texts,)
+    subnets = [_parseSubnet(text) for text in texts]
+    if len({subnet.version for subnet in subnets}) != len(subnets):
+        raise BadTopology("a NAT has at most one subnet inside of each IP version")
+    return tuple(str(subnet) for subnet in subnets)
+
+
+def _checkFirewall(instance: object, attribute: object, value: NATBehaviour) -> None:
+    if not value.isOneToOne:
+        raise BadTopology("a firewall leaves ports as they are: expected a one-to-one behaviour")
 
 
 @attrs.frozen(kw_only=True)
@@ -116,13 +131,29 @@ DEFAULT_LINK = LinkSpec()
 
 
 @attrs.frozen(kw_only=True)
+class InterfaceSpec:
+    """
+    One more interface of a machine.
+
+    @ivar name: Of the interface; no other part of the network has it.
+    @ivar addresses: As for L{HostSpec}, and so are C{behind} and C{link}.
+    """
+
+    name: str = attrs.field(validator=_checkName)
+    addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
+    behind: str | None = None
+    link: LinkSpec = DEFAULT_LINK
+
+
+@attrs.frozen(kw_only=True)
 class HostSpec:
     """
-    One machine with a network interface.
+    One machine with a network interface, or several.
 
     @ivar addresses: The IP addresses of its interface; one string for a single address.
     @ivar behind: The name of the NAT whose inside network it is in; C{None}: the public core.
     @ivar link: What joins it to that network.
+    @ivar interfaces: Its further interfaces. What is bound to no address leaves by the first.
     @ivar isDecoy: In the namespace back end, have a stranger there who accepts every TCP
         connection and answers every datagram.
     """
@@ -131,17 +162,37 @@ class HostSpec:
     addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
     behind: str | None = None
     link: LinkSpec = DEFAULT_LINK
+    interfaces: tuple[InterfaceSpec, ...] = ()
     isDecoy: bool = False
+
+    @property
+    def allInterfaces(self) -> tuple[HostSpec | InterfaceSpec, ...]:
+        """
+        The first, which has the host's own name, and the further ones.
+        """
+        return (self, *self.interfaces)
+
+    @property
+    def allAddresses(self) -> tuple[str, ...]:
+        """
+        Those of all interfaces.
+        """
+        return tuple(address for each in self.allInterfaces for address in each.addresses)
 
 
 @attrs.frozen(kw_only=True)
 class NATSpec:
     """
-    One NAT and the network inside it.
+    One NAT and the network inside it; or a firewall without NAT.
 
-    @ivar behaviour: What it does to packets.
+    IPv6 is never translated: the hosts inside have public addresses, and a firewall before them.
+
+    @ivar behaviour: What it does to packets of IPv4.
     @ivar addresses: Its external IP addresses; one string for a single address.
-    @ivar inside: The subnet inside, such as C{192.168.1.0/24}.
+    @ivar inside: The subnet inside, such as C{192.168.1.0/24}, or one of IPv4 and one of IPv6.
+    @ivar translates: If not, IPv4 addresses stay as they are, too, and C{behaviour} is that of a
+        firewall: one-to-one.
+    @ivar firewall: What it does to packets of IPv6; it is one-to-one.
     @ivar behind: The name of the NAT that it is behind itself; C{None}: the public core.
     @ivar link: What joins its outside to that network.
     @ivar isKernel: In the namespace back end, let the kernel's own masquerade do the work; the
@@ -151,21 +202,48 @@ class NATSpec:
     name: str = attrs.field(validator=_checkName)
     behaviour: NATBehaviour
     addresses: tuple[str, ...] = attrs.field(converter=_normalHosts)
-    inside: str = attrs.field(converter=_normalSubnet)
+    inside: tuple[str, ...] = attrs.field(converter=_normalSubnets)
     behind: str | None = None
     link: LinkSpec = DEFAULT_LINK
     isKernel: bool = False
+    translates: bool = True
+    firewall: NATBehaviour = attrs.field(
+        default=NAMED_BEHAVIOURS["firewall"], validator=_checkFirewall
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if not self.translates and not self.behaviour.isOneToOne:
+            raise BadTopology(
+                f"{self.name!r} translates nothing: expected a one-to-one behaviour, as firewall"
+            )
 
     @property
-    def subnet(self) -> ipaddress.IPv4Network:
+    def subnets(self) -> tuple[Subnet, ...]:
         """
         C{inside}, parsed.
         """
-        return _parseSubnet(self.inside)
+        return tuple(_parseSubnet(text) for text in self.inside)
 
     @property
-    def gateway(self) -> str:
+    def routed(self) -> tuple[Subnet, ...]:
         """
-        The NAT's own address in the network inside: the first one.
+        The subnets of which the addresses are known outside: those that are not translated.
         """
-        return str(self.subnet.network_address + 1)
+        return tuple(each for each in self.subnets if each.version == 6 or not self.translates)
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """
+        The NAT's own addresses in the network inside: the first of each subnet.
+        """
+        return tuple(str(subnet.network_address + 1) for subnet in self.subnets)
+
+    def subnetOf(self, host: str) -> Subnet | None:
+        """
+        The subnet inside that an address belongs to.
+        """
+        parsed = ipaddress.ip_address(host)
+        return next((each for each in self.subnets if parsed in each), None)
+
+
+Part = HostSpec | InterfaceSpec | NATSpec

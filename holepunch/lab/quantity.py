@@ -44,6 +44,17 @@ def parseShare(text: str) -> float:
     return _parse(text, _SHARES, "a share such as 1% or 0.01")
 
 
+def parseBytes(text: str) -> int:
+    """
+    Read a number of bytes.
+
+    @raise BadTopology: It is none.
+    """
+    if not (text.isascii() and text.isdigit()):
+        raise BadTopology(f"expected a number of bytes such as 1492, not {text!r}")
+    return int(text[:9])
+
+
 def parseRate(text: str) -> float:
     """
     Read bits a second.

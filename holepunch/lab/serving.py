@@ -12,7 +12,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from holepunch.address import joinHostPort
 from holepunch.identity import Identity
+from holepunch.lab.topology import Topology
 
 #: What it writes when it is ready.
 SERVES = b"assist listener"
@@ -32,21 +34,48 @@ def serviceCommand(
     """
     Identity.load(identity, create=True)
     assist = [
-        f"--assist={address}:{port}"
-        for address, port in zip(addresses, _ASSIST_PORTS, strict=False)
+        f"--assist={joinHostPort(address, port)}"
+        for family in (_four(addresses), _six(addresses))
+        for address, port in zip(family, _ASSIST_PORTS, strict=False)
     ]
+    # One listener for both IP versions.
+    main = ["--main=tcp6:4460"] if _six(addresses) else []
     twistd = [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile="]
     return [
         *twistd,
         f"--rundir={os.fspath(folder)}",
         "holepunch",
         f"--identity={os.fspath(identity)}",
+        *main,
         *assist,
     ]
+
+
+def serviceAddresses(topology: Topology) -> tuple[str, ...]:
+    """
+    The addresses of the host C{rendezvous}, first one that all others can reach.
+
+    @raise BadTopology: There is no such host.
+    """
+    addresses = topology.host("rendezvous").addresses
+    if all(_four(host.allAddresses) for host in topology.hosts):
+        return (*_four(addresses), *_six(addresses))
+    return (*_six(addresses), *_four(addresses))
 
 
 def serviceLocation(addresses: Sequence[str], identity: str | os.PathLike[str]) -> str:
     """
     How peers call it: C{ID@HOST}.
+
+    @param addresses: Those of L{serviceAddresses}.
     """
-    return f"{Identity.load(identity).peerID}@{addresses[0]}"
+    host = addresses[0]
+    return f"{Identity.load(identity).peerID}@{f'[{host}]' if ':' in host else host}"
+
+
+def _four(addresses: Sequence[str]) -> list[str]:
+    return [each for each in addresses if ":" not in each]
+
+
+def _six(addresses: Sequence[str]) -> list[str]:
+    return [each for each in addresses if ":" in each]

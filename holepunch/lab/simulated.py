@@ -42,6 +42,7 @@ from holepunch.lab.simulatedkernel import SimulatedKernel
 from holepunch.lab.simulatednames import SimulatedResolver
 from holepunch.lab.simulatedreactor import SimulatedReactor
 from holepunch.lab.topology import HostSpec, Topology
+from holepunch.nat.packet import Packet
 
 _T = TypeVar("_T")
 
@@ -50,8 +51,10 @@ class SimulatedHost:
     """
     One machine of the simulated internet.
 
+    What is bound to an address leaves by the interface that has it; all else leaves by the first
+    interface with an address of the right family.
+
     @ivar name: Its name in the topology.
-    @ivar addresses: The IP addresses of its interface.
     @ivar reactor: What its programs run on.
     """
 
@@ -60,9 +63,16 @@ class SimulatedHost:
     def __init__(self, internet: SimulatedInternet, spec: HostSpec, seed: str) -> None:
         self.name = spec.name
         self._internet = internet
-        self.addresses = spec.addresses
+        self._places = {each.name: each.addresses for each in spec.allInterfaces}
         self._random = Random(seed)
         self.boot()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """
+        The IP addresses of its interfaces.
+        """
+        return tuple(address for each in self._places.values() for address in each)
 
     def boot(self) -> None:
         """
@@ -73,12 +83,25 @@ class SimulatedHost:
         kernel = SimulatedKernel(
             self._internet.clock,
             self.addresses,
-            lambda packet: fabric.send(self.name, packet),
+            self._send if len(self._places) > 1 else lambda packet: fabric.send(self.name, packet),
             self._random,
-            lambda local: fabric.interfaceMTU(self.name),
+            lambda local: fabric.interfaceMTU(self._interfaceOf(local)),
         )
         self.reactor = SimulatedReactor(self._internet.clock, kernel, self._internet.resolver)
-        fabric.attach(self.name, kernel.receive)
+        for interface in self._places:
+            fabric.attach(interface, kernel.receive)
+
+    def _send(self, packet: Packet) -> None:
+        self._internet.fabric.send(self._interfaceOf(packet.source.host), packet)
+
+    def _interfaceOf(self, local: str) -> str:
+        """
+        The interface that has an address, by which packets from it leave.
+        """
+        for name, addresses in self._places.items():
+            if local in addresses:
+                return name
+        return self.name
 
     def crash(self) -> None:
         """
@@ -87,16 +110,20 @@ class SimulatedHost:
         if hasattr(self, "reactor"):
             self.reactor.kernel.shutDown()
             self.reactor.shutDown()
-        self._internet.fabric.attach(self.name, None)
+        for interface in self._places:
+            self._internet.fabric.attach(interface, None)
 
-    def move(self, *addresses: str, behind: str | None) -> None:
+    def move(self, *addresses: str, behind: str | None, interface: str | None = None) -> None:
         """
         Take the host to another network, with other addresses; what it has open stays open.
 
         @param behind: The name of a NAT, or C{None}: the public core.
+        @param interface: The name of a further interface that moves; C{None}: the first does.
         """
-        self._internet.fabric.moveHost(self.name, addresses, behind)
-        self.addresses = self.reactor.kernel.hosts = addresses
+        name = interface or self.name
+        self._internet.fabric.moveHost(name, addresses, behind)
+        self._places[name] = addresses
+        self.reactor.kernel.hosts = self.addresses
 
 
 class SimulatedInternet:
@@ -114,7 +141,7 @@ class SimulatedInternet:
         self.clock = SimulatedClock()
         self.fabric = Fabric(self.clock, topology, seed, answersUnroutable)
         self.names: dict[str, tuple[str, ...]] = {"localhost": ("127.0.0.1",)}
-        self.names.update((spec.name, spec.addresses) for spec in topology.hosts)
+        self.names.update((spec.name, spec.allAddresses) for spec in topology.hosts)
         self.resolver = SimulatedResolver(self.names, lambda call: self.clock.callLater(0, call))
         self._hosts = {
             spec.name: SimulatedHost(self, spec, f"{seed}/{spec.name}/kernel")

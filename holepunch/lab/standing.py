@@ -114,6 +114,7 @@ class StandingLab:
             text=text,
             seed=seed,
             hosts=tuple(host.name for host in topology.hosts),
+            interfaces=tuple(each.name for host in topology.hosts for each in host.interfaces),
             nats=tuple(nat.name for nat in topology.nats),
         )
         writeRecord(folder, record)

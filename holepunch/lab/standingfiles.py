@@ -42,6 +42,7 @@ class Record:
     @ivar mark: Tells the processes of this lab from all others: it is in their environment.
     @ivar text: The topology, as the person who started it wrote it.
     @ivar hosts: Their names.
+    @ivar interfaces: The names of further interfaces of hosts.
     @ivar nats: Their names.
     @ivar rendezvous: Where the rendezvous service in it is; empty: there is none.
     @ivar pid: The engine; 0 until it is there.
@@ -53,6 +54,7 @@ class Record:
     text: str
     seed: int = 0
     hosts: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    interfaces: tuple[str, ...] = attrs.field(default=(), converter=_names)
     nats: tuple[str, ...] = attrs.field(default=(), converter=_names)
     rendezvous: str = ""
     pid: int = 0

@@ -1,7 +1,7 @@
 """
 What a network of the lab looks like, as a pure value.
 
-Owns: how its parts fit together, the text form of L{Topology.parse}, and the usual scenarios.
+Owns: its parts, how one finds them, and the usual scenarios.
 Knows nothing of: packets, clocks, or which back end will build the network.
 Driven by: tests, C{holepunch lab}; read by L{holepunch.lab.fabric} and both back ends.
 
@@ -14,17 +14,17 @@ that of each NAT on the way.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import attrs
 
-from holepunch.address import isPrivateHost, isUsableHost
 from holepunch.errors import BadTopology
-from holepunch.lab.part import DEFAULT_LINK, HostSpec, LinkSpec, NATSpec
-from holepunch.nat.behaviour import NAMED_BEHAVIOURS, NATBehaviour
-from holepunch.nat.presets import PRESETS
+from holepunch.lab.part import DEFAULT_LINK, HostSpec, InterfaceSpec, LinkSpec, NATSpec, Part
+from holepunch.lab.topologycheck import check
+from holepunch.lab.topologytext import behaviourNamed, parseText
+from holepunch.nat.behaviour import NATBehaviour
 
-__all__ = ["HostSpec", "LinkSpec", "NATSpec", "Topology", "behaviourNamed"]
+__all__ = ["HostSpec", "InterfaceSpec", "LinkSpec", "NATSpec", "Topology", "behaviourNamed"]
 
 
 def _list(names: Iterable[str]) -> str:
@@ -43,9 +43,7 @@ class Topology:
     nats: tuple[NATSpec, ...] = ()
 
     def __attrs_post_init__(self) -> None:
-        self._checkNames()
-        self._checkLoops()
-        self._checkAddresses()
+        check(self)
 
     def host(self, name: str) -> HostSpec:
         """
@@ -71,7 +69,15 @@ class Topology:
         known = _list(each.name for each in self.nats)
         raise BadTopology(f"there is no NAT {name!r}, only {known}")
 
-    def natsAbove(self, spec: HostSpec | NATSpec) -> tuple[NATSpec, ...]:
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """
+        Everything that has a link: hosts, their further interfaces, NATs.
+        """
+        interfaces = (each for host in self.hosts for each in host.allInterfaces)
+        return (*interfaces, *self.nats)
+
+    def natsAbove(self, spec: Part) -> tuple[NATSpec, ...]:
         """
         The NATs between C{spec} and the core, the nearest first.
         """
@@ -86,7 +92,14 @@ class Topology:
         The same network with C{link} for every link.
         """
         return Topology(
-            tuple(attrs.evolve(host, link=link) for host in self.hosts),
+            tuple(
+                attrs.evolve(
+                    host,
+                    link=link,
+                    interfaces=tuple(attrs.evolve(each, link=link) for each in host.interfaces),
+                )
+                for host in self.hosts
+            ),
             tuple(attrs.evolve(nat, link=link) for nat in self.nats),
         )
 
@@ -192,143 +205,19 @@ class Topology:
         C{port-restricted/symmetric} puts alice and bob behind a NAT each; C{none} leaves a peer
         public; C{kernel} is a NAT by the kernel's masquerade. C{full-cone} alone puts both on one
         LAN behind one NAT. A third name, as in C{full-cone/full-cone/full-cone}, is that of a
-        carrier's NAT before the other two. C{same-subnet:full-cone/full-cone} gives both LANs the
-        same subnet, with decoys at the other peer's private address.
+        carrier's NAT before the other two. A scenario stands before the names:
+
+          - C{same-subnet:full-cone/full-cone} gives both LANs the same subnet, with decoys at the
+            other peer's private address;
+          - C{dual-stack:home-router/symmetric} adds IPv6, for which both are firewalls;
+          - C{firewalls:firewall/firewall} has no NAT, for IPv4 nor IPv6;
+          - C{ipv6:firewall/firewall} is the same without IPv4;
+          - C{two-interfaces:home-router/symmetric/carrier-grade} gives alice a second interface
+            behind the third.
 
         @raise BadTopology: The message names the position, and what was expected there.
         """
-        scenario, colon, rest = text.rpartition(":")
-        names = rest.split("/")
-        if colon:
-            return cls._parseScenario(text, scenario, names, link)
-        if len(names) > 3:
-            column = len("/".join(names[:3])) + 1
-            raise BadTopology(
-                f"{text!r} names {len(names)} NATs; expected alice's, bob's and a carrier's at "
-                f"most, and the end at column {column}"
-            )
-        behaviours = [_named(text, position) for position in range(len(names))]
-        if len(behaviours) == 1:
-            return cls.sameNAT(behaviours[0], link)._withKernelNATs({"nat": names[0]})
-        alice, bob, carrier = (*behaviours, None)[:3]
-        if carrier is None:
-            topology = cls.twoNATs(alice, bob, link)
-        else:
-            topology = cls.twoLevel(alice, bob, carrier, link)
-        nats = ("nat-alice", "nat-bob", "carrier")
-        return topology._withKernelNATs(dict(zip(nats, names, strict=False)))
-
-    @classmethod
-    def _parseScenario(
-        cls, text: str, scenario: str, names: Sequence[str], link: LinkSpec
-    ) -> Topology:
-        if scenario != "same-subnet":
-            raise BadTopology(
-                f"{text!r}: column 1, {scenario!r}, is no scenario; expected same-subnet: or none"
-            )
-        behaviours = [_named(text, position) for position in range(len(names))]
-        alice, bob, *_ = (*behaviours, None, None)
-        if len(behaviours) != 2 or alice is None or bob is None:
-            raise BadTopology(
-                f"{text!r}: column {len(scenario) + 2}: expected two NATs, as in "
-                "same-subnet:full-cone/full-cone"
-            )
-        topology = cls.sameSubnet(alice, bob, link)
-        hosts = (
-            attrs.evolve(each, isDecoy=each.name.startswith("decoy-")) for each in topology.hosts
-        )
-        nats = dict(zip(("nat-alice", "nat-bob"), names, strict=True))
-        return attrs.evolve(topology, hosts=tuple(hosts))._withKernelNATs(nats)
-
-    def _withKernelNATs(self, namedBehaviours: dict[str, str]) -> Topology:
-        kernels = {nat for nat, behaviour in namedBehaviours.items() if behaviour == "kernel"}
-        if not kernels:
-            return self
-        nats = (attrs.evolve(nat, isKernel=nat.name in kernels) for nat in self.nats)
-        return attrs.evolve(self, nats=tuple(nats))
-
-    def _parts(self) -> tuple[HostSpec | NATSpec, ...]:
-        return (*self.hosts, *self.nats)
-
-    def _checkNames(self) -> None:
-        names: set[str] = set()
-        for spec in self._parts():
-            if spec.name in names:
-                raise BadTopology(f"two parts are named {spec.name!r}")
-            names.add(spec.name)
-            if spec.behind is not None:
-                try:
-                    self.nat(spec.behind)
-                except BadTopology as error:
-                    raise BadTopology(f"{spec.name!r} is behind a NAT, but {error}") from None
-
-    def _checkLoops(self) -> None:
-        for nat in self.nats:
-            seen = {nat.name}
-            above = nat
-            while above.behind is not None:
-                above = self.nat(above.behind)
-                if above.name in seen:
-                    raise BadTopology(f"{nat.name!r} is behind itself")
-                seen.add(above.name)
-
-    def _checkAddresses(self) -> None:
-        taken: dict[tuple[str | None, str], str] = {}
-        for spec in self._parts():
-            if not spec.addresses:
-                raise BadTopology(f"{spec.name!r} has no address")
-            for host in spec.addresses:
-                self._checkAddress(spec, host)
-                owner = taken.setdefault((spec.behind, host), spec.name)
-                if owner != spec.name:
-                    raise BadTopology(f"{owner!r} and {spec.name!r} both have the address {host}")
-
-    def _checkAddress(self, spec: HostSpec | NATSpec, host: str) -> None:
-        if not isUsableHost(host):
-            raise BadTopology(f"{spec.name!r} cannot have the address {host}")
-        if spec.behind is None:
-            if isPrivateHost(host):
-                raise BadTopology(f"{spec.name!r} is public, but its address {host} is not")
-            return
-        outer = self.nat(spec.behind)
-        if ":" in host or ipaddress.IPv4Address(host) not in outer.subnet:
-            raise BadTopology(f"{spec.name!r} has {host}, which is not in {outer.inside}")
-        if host in (outer.gateway, str(outer.subnet[0]), str(outer.subnet[-1])):
-            raise BadTopology(f"{spec.name!r} has {host}, which {outer.name!r} needs for itself")
-        if isinstance(spec, NATSpec) and spec.subnet.overlaps(outer.subnet):
-            raise BadTopology(f"{spec.name!r} has {spec.inside} inside and {outer.inside} outside")
-
-
-def behaviourNamed(name: str) -> NATBehaviour:
-    """
-    The behaviour of that name, be it a plain kind of NAT or a device of the field.
-
-    @raise BadTopology: There is none.
-    """
-    behaviour = NAMED_BEHAVIOURS.get(name) or PRESETS.get(name)
-    if behaviour is None:
-        raise BadTopology(f"expected one of {_list([*NAMED_BEHAVIOURS, *PRESETS])}")
-    return behaviour
-
-
-def _named(text: str, position: int) -> NATBehaviour | None:
-    """
-    What the name at a position of a short text means.
-    """
-    names = text.rpartition(":")[2].split("/")
-    name = names[position]
-    if name == "none":
-        return None
-    if name == "kernel":
-        return NAMED_BEHAVIOURS["linux-masquerade"]
-    try:
-        return behaviourNamed(name)
-    except BadTopology as error:
-        column = text.rfind(":") + 2 + len("/".join(["", *names[:position]]))
-        raise BadTopology(
-            f"{text!r}: name {position + 1}, {name!r} (column {column}), is no NAT; "
-            f"expected none, kernel, or {str(error).removeprefix('expected ')}"
-        ) from None
+        return parseText(cls, text, link)
 
 
 def _rendezvous(link: LinkSpec) -> HostSpec:

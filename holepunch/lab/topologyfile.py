@@ -34,15 +34,15 @@ from typing import Any
 import attrs
 
 from holepunch.errors import BadTopology, UsageError
-from holepunch.lab.part import DEFAULT_LINK, HostSpec, LinkSpec, NATSpec
-from holepunch.lab.quantity import parseRate, parseSeconds, parseShare
+from holepunch.lab.part import DEFAULT_LINK, HostSpec, InterfaceSpec, LinkSpec, NATSpec
+from holepunch.lab.quantity import parseBytes, parseRate, parseSeconds, parseShare
 from holepunch.lab.topology import Topology, behaviourNamed
 from holepunch.nat import NATBehaviour, Protocol, Service
 
 _SECTION = re.compile(r"\[ *([a-z]+)(?: +([^\]]*?))? *\]")
 _ENTRY = re.compile(r"([a-zA-Z-]+)(\s*=\s*)(.*)")
 _COMMENT = re.compile(r"(^|\s)[#;].*")
-_KINDS = ("link", "host", "nat")
+_KINDS = ("link", "host", "interface", "nat")
 
 
 @attrs.frozen(kw_only=True)
@@ -139,7 +139,7 @@ _LINK_KEYS: _Keys = {
     **{key: (key, parseShare) for key in ("loss", "reorder", "duplicate")},
     **{key: (key, parseSeconds) for key in ("latency", "jitter", "queue")},
     "rate": ("rate", parseRate),
-    "mtu": ("mtu", _whole),
+    "mtu": ("mtu", parseBytes),
     "black-hole": ("isBlackHole", _yes),
     "loses-fragments": ("losesFragments", _yes),
 }
@@ -149,7 +149,21 @@ _PLACE_KEYS: _Keys = {
     "behind": ("behind", str),
 }
 _HOST_KEYS: _Keys = {**_PLACE_KEYS, "decoy": ("isDecoy", _yes)}
-_NAT_KEYS: _Keys = {**_PLACE_KEYS, "inside": ("inside", str), "kernel": ("isKernel", _yes)}
+_NAT_KEYS: _Keys = {
+    **_PLACE_KEYS,
+    "inside": ("inside", _words),
+    "kernel": ("isKernel", _yes),
+    "translates": ("translates", _yes),
+}
+#: The same details of the firewall for IPv6.
+_FIREWALL = "firewall"
+_FIREWALL_KEYS: _Keys = {f"{_FIREWALL}-{key}": entry for key, entry in _BEHAVIOUR_KEYS.items()}
+_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "link": (*_LINK_KEYS,),
+    "host": (*_HOST_KEYS, *_LINK_KEYS),
+    "interface": ("host", *_PLACE_KEYS, *_LINK_KEYS),
+    "nat": (*_NAT_KEYS, "behaviour", _FIREWALL, *_LINK_KEYS, *_BEHAVIOUR_KEYS, *_FIREWALL_KEYS),
+}
 
 
 def readTopology(path: str | os.PathLike[str]) -> Topology:
@@ -198,6 +212,8 @@ class _Reader:
                 link = self._link(section, DEFAULT_LINK)
             elif section.kind == "host":
                 hosts.append(self._host(section, link))
+            elif section.kind == "interface":
+                self._addInterface(section, link, hosts)
             else:
                 nats.append(self._nat(section, link))
         try:
@@ -233,7 +249,7 @@ class _Reader:
     def _section(self, content: str, line: int, column: int) -> _Section:
         match = _SECTION.fullmatch(content)
         if match is None or match[1] not in _KINDS or (match[1] == "link") == bool(match[2]):
-            expected = "expected [link], [host NAME] or [nat NAME]"
+            expected = "expected [link], [host NAME], [interface NAME] or [nat NAME]"
             raise self._error(line, column, f"{expected}, not {content!r}")
         return _Section(kind=match[1], name=match[2] or "", line=line)
 
@@ -245,11 +261,7 @@ class _Reader:
         if key in section.entries:
             before = section.entries[key].line
             raise self._error(line, column, f"{key} is given already, in line {before}")
-        known = {
-            "link": [*_LINK_KEYS],
-            "host": [*_HOST_KEYS, *_LINK_KEYS],
-            "nat": [*_NAT_KEYS, "behaviour", *_LINK_KEYS, *_BEHAVIOUR_KEYS],
-        }[section.kind]
+        known = _SECTIONS[section.kind]
         if key not in known:
             raise self._error(line, column, f"expected one of {', '.join(known)}, not {key!r}")
         valueColumn = column + len(match[1]) + len(match[2])
@@ -304,6 +316,28 @@ class _Reader:
         )
         return made
 
+    def _addInterface(self, section: _Section, link: LinkSpec, hosts: list[HostSpec]) -> None:
+        """
+        Give the host of an interface that interface.
+        """
+        self._need(section, "host", "address")
+        entry = section.entries["host"]
+        names = [host.name for host in hosts]
+        if entry.value not in names:
+            known = ", ".join(names) or "none"
+            sentence = f"expected a host that is above, of {known}, not {entry.value!r}"
+            raise self._error(entry.line, entry.column, sentence)
+        interface: InterfaceSpec = self._made(
+            section,
+            InterfaceSpec,
+            name=section.name,
+            link=self._link(section, link),
+            **self._values(section, _PLACE_KEYS),
+        )
+        at = names.index(entry.value)
+        interfaces = (*hosts[at].interfaces, interface)
+        hosts[at] = attrs.evolve(hosts[at], interfaces=interfaces)
+
     def _nat(self, section: _Section, link: LinkSpec) -> NATSpec:
         self._need(section, "address", "inside")
         values = self._values(section, _NAT_KEYS)
@@ -312,9 +346,20 @@ class _Reader:
             NATSpec,
             name=section.name,
             behaviour=self._behaviour(section),
+            firewall=self._firewall(section),
             link=self._link(section, link),
             **values,
         )
+        return made
+
+    def _firewall(self, section: _Section) -> NATBehaviour:
+        entry = section.entries.get(_FIREWALL)
+        named = self._at(entry, behaviourNamed, entry.value) if entry else behaviourNamed(_FIREWALL)
+        details = {
+            **attrs.asdict(named, recurse=False),
+            **self._values(section, _FIREWALL_KEYS),
+        }
+        made: NATBehaviour = self._made(section, NATBehaviour, **details)
         return made
 
     def _behaviour(self, section: _Section) -> NATBehaviour:
@@ -323,6 +368,10 @@ class _Reader:
         if entry is not None:
             named = self._at(entry, behaviourNamed, entry.value)
             details = {**attrs.asdict(named, recurse=False), **details}
+        elif section.entries.get("translates") and not {"mapping", "filtering"} & {
+            *section.entries
+        }:
+            details = {**attrs.asdict(behaviourNamed(_FIREWALL), recurse=False), **details}
         elif "kernel" in section.entries:
             masquerade = behaviourNamed("linux-masquerade")
             details = {**attrs.asdict(masquerade, recurse=False), **details}

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from holepunch.address import TransportAddress
+from holepunch.address import Family, TransportAddress
 from holepunch.lab.namespaces import NamespaceLab
 from holepunch.lab.topology import LinkSpec, Topology
 
@@ -77,7 +77,7 @@ async def received(sock: socket.socket) -> tuple[bytes, TransportAddress]:
     """
     await readable(sock)
     data, source = sock.recvfrom(2000)
-    return data, TransportAddress(*source)
+    return data, TransportAddress(*source[:2])
 
 
 async def connected(sock: socket.socket, remote: TransportAddress) -> int:
@@ -156,7 +156,9 @@ class LabTestCase(TestCase):
 
         @param local: The address, or a port on all addresses.
         """
-        sock = await self.lab.makeSocket(host, kind)
+        isIPv6 = isinstance(local, TransportAddress) and local.family is Family.IPV6
+        family = socket.AF_INET6 if isIPv6 else socket.AF_INET
+        sock = await self.lab.makeSocket(host, kind, family)
         self.addCleanup(sock.close)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -213,7 +213,9 @@ class ErrorTests(SynchronousTestCase):
         self.check("[host alice]\n  address", "line 2, column 3", "KEY = VALUE")
         self.check("[host alice]\naddress =", "line 2, column 10", "a value for address")
         for wrong in ("[router x]", "[host]", "[link x]", "[host x", "[host x] y"):
-            self.check(wrong, "line 1, column 1", "[link], [host NAME] or [nat NAME]")
+            self.check(
+                wrong, "line 1, column 1", "[link], [host NAME], [interface NAME] or [nat NAME]"
+            )
 
     def test_keys(self) -> None:
         """

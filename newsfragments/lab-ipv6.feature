@@ -1,0 +1,1 @@
+The lab has IPv6 with stateful firewalls beside IPv4 with NAT, firewalls without NAT, hosts with several interfaces, and `ping` through its NATs: `dual-stack:A/B`, `firewalls:A/B`, `ipv6:A/B` and `two-interfaces:A/B/C`, or the keys of a topology file.
