@@ -74,7 +74,9 @@ class StreamConnections:
         connection.move(ConnectionEvent.CONNECT)
         connection.rtt = now - connection.since
         connection.openAt = now
-        connection.deadline = now + self._config.proofTimeout
+        # Twice as long as for a stranger who connected to us: an answer that is lost several times
+        # comes late, because TCP doubles the time between its repetitions.
+        connection.deadline = now + 2 * self._config.proofTimeout
         self.trace(now, EventKind.CONNECTED, connection)
 
     def failed(self, id: int, failure: ConnectFailure, now: float) -> None:

@@ -146,7 +146,7 @@ class SequentialResponder(Simultaneous):
 
     def __init__(self, config: SessionConfig) -> None:
         super().__init__(config)
-        self.attemptTime = 2 * config.retryDelay
+        self.attemptTime = 4 * config.retryDelay
         self._turns: dict[CandidatePair, _Turn] = {}
 
     def isPunch(self, pair: CandidatePair) -> bool:
