@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.cred.credentials import ICredentials
 from zope.interface import Attribute, Interface
 
 
@@ -125,6 +126,48 @@ class IAuthoriser(Interface):
         @return: C{True}, C{False}, or a Deferred of one of these. What is raised, or what the
             Deferred fails with, refuses; the sentence of a
             L{SessionRefused<holepunch.errors.SessionRefused>} is what the requester reads.
+        """
+
+
+class IPasswordProof(ICredentials):
+    """
+    Credentials that show the knowledge of a password by a proof, and not the password.
+    """
+
+    username = Attribute("The name of the user, as text.")
+
+    def checkStored(stored: Any) -> bool:
+        """
+        Does the proof fit this L{StoredPassword<holepunch.rendezvous.scram.StoredPassword>}?
+        """
+
+
+class IStoredPasswords(Interface):
+    """
+    A checker of credentials that knows what is stored of passwords.
+    """
+
+    def storedPassword(user: str) -> Any:
+        """
+        The L{StoredPassword<holepunch.rendezvous.scram.StoredPassword>} of a user, or C{None}.
+        """
+
+
+class INameOwners(Interface):
+    """
+    Remembers which names belong to which users of a service.
+    """
+
+    def ownerOf(name: str) -> Any:
+        """
+        The user to whom a name belongs, or C{None}. Upper and lower case make no difference.
+        """
+
+    def claim(name: str, user: str) -> None:
+        """
+        From now on, a name that belongs to nobody is this user's.
+
+        @raise NameTaken: The user has too many.
         """
 
 

@@ -15,14 +15,18 @@ from typing import Any
 
 import attrs
 from twisted.application.service import IService
+from twisted.cred.strcred import AuthOptionMixin, InvalidAuthType, makeChecker
 from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from holepunch.address import TransportAddress
 from holepunch.errors import BadAddress, CannotListen, HolepunchError
 from holepunch.identity import Identity
+from holepunch.rendezvous.authentication import SUPPORTED, Authority
 from holepunch.rendezvous.exchange import KEEPALIVE_INTERVAL
 from holepunch.rendezvous.limits import Limits
+from holepunch.rendezvous.nameowners import NameOwners, NameOwnersFile
+from holepunch.rendezvous.registry import MemoryRegistry
 from holepunch.rendezvous.service import DEFAULT_ASSIST, DEFAULT_MAIN, RendezvousService
 from holepunch.tls import CertifiedTLS
 
@@ -31,7 +35,7 @@ _ASSIST_PORT = 3478
 _IDENTITY = "rendezvous.pem"
 
 
-class Arguments(usage.Options):
+class Arguments(usage.Options, AuthOptionMixin):
     """
     What C{twistd holepunch} understands, as words: on the command line and in a file.
     """
@@ -44,15 +48,18 @@ class Arguments(usage.Options):
     optParameters = [
         ["identity", "i", None, f"The service's key; made if missing. [default: {_IDENTITY}]"],
         ["registry", None, None, "Where registrations are kept. [default: memory:]"],
+        ["names", None, None, "A file that keeps which name belongs to which user (--auth)."],
         ["certificate", None, None, "An ordinary certificate (PEM) to show instead of the key."],
         ["private-key", None, None, "The certificate's private key, if it is in another file."],
         ["keepalive", None, None, "Seconds of silence before a peer is pinged. [default: 10]"],
         ["config", "c", None, "A file: [holepunch], then option = value; the command line wins."],
     ]
+    supportedInterfaces = SUPPORTED
     optFlags = [["no-anonymous", None, "Answer no STUN requests without a ticket."]]
 
     def __init__(self) -> None:
         super().__init__()
+        self["auth"] = []
         self["main"] = []
         self["assist"] = []
         self["advertise"] = {}
@@ -63,6 +70,19 @@ class Arguments(usage.Options):
         Endpoint for main connections; TLS is added. May be repeated. [default: tcp:4460]
         """
         self["main"].append(description)
+
+    def opt_auth(self, description: str) -> None:
+        """
+        Only users may register: a checker, such as scram:FILE; see --help-auth. May be repeated.
+        """
+        try:
+            self["auth"].append(makeChecker(description))
+        except InvalidAuthType:
+            kind = description.partition(":")[0]
+            raise usage.UsageError(f"--auth: there is no {kind}:, see --help-auth") from None
+        except Exception as error:
+            # It comes from whoever wrote the checker.
+            raise usage.UsageError(f"--auth: {error}") from None
 
     def opt_assist(self, address: str) -> None:
         """
@@ -128,12 +148,16 @@ class Options(Arguments):
                 serverFromString(reactor, description)
         except (ValueError, TypeError) as error:
             raise usage.UsageError(f"--main: {description!r} is no endpoint: {error}") from None
+        if self["names"] is not None and not self["auth"]:
+            raise usage.UsageError("--names makes no sense without --auth: names belong to users")
+        owners = NameOwners() if self["names"] is None else NameOwnersFile(self["names"])
         keepaliveInterval = _seconds(self["keepalive"])
         try:
             identity = Identity.load(self["identity"] or _IDENTITY, create=True)
             certified = None
             if self["certificate"] is not None:
                 certified = CertifiedTLS(self["certificate"], self["private-key"])
+            authority = Authority(reactor, self["auth"], identity) if self["auth"] else None
         except HolepunchError as error:
             raise usage.UsageError(str(error)) from None
         self.service = partial(
@@ -143,6 +167,8 @@ class Options(Arguments):
             main=self["main"] or [DEFAULT_MAIN],
             assist=self["assist"] or [DEFAULT_ASSIST],
             certified=certified,
+            registry=MemoryRegistry(owners),
+            authority=authority,
             limits=Limits(**self["limit"]),
             keepaliveInterval=keepaliveInterval,
             advertised=self["advertise"],

@@ -254,6 +254,14 @@ class IdentityTLSFactory(TLSMemoryBIOFactory):
         return None if wrapped is None else self.protocol(self, wrapped)
 
 
+def channelBinding(transport: object) -> bytes:
+    """
+    What ties a proof to one TLS connection, on both of its sides (C{tls-exporter}, RFC 9266).
+    """
+    connection: SSL.Connection = cast(IdentityTLSTransport, transport).getHandle()
+    return connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
+
+
 def peerIDOf(transport: object) -> PeerID | None:
     """
     The peer ID that the other side of a TLS connection proved, after the handshake.

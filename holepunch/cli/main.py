@@ -52,6 +52,9 @@ COMMANDS = {
     "peers": Home(
         "holepunch.cli.peers", "peers", "List, add and remove known peers: whom names mean."
     ),
+    "passwd": Home(
+        "holepunch.cli.passwd", "passwd", "Set the password of a user of a rendezvous service."
+    ),
     "explain": Home(
         "holepunch.cli.explain",
         "explain",

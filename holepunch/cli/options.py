@@ -18,6 +18,7 @@ import attrs
 import click
 
 from holepunch.address import Transport
+from holepunch.cli.login import credentialsOf, passwordFileOption, userOption
 from holepunch.cli.notice import Notice
 from holepunch.cli.output import Output
 from holepunch.cli.outputfile import OutputFile
@@ -27,6 +28,7 @@ from holepunch.peer.config import SessionOptions
 from holepunch.peer.knownpeers import KnownPeersFile
 from holepunch.peer.resolving import checkHostName
 from holepunch.punch import TCPFlow
+from holepunch.rendezvous.authenticationclient import LoginCredentials
 from holepunch.rendezvous.location import ServiceLocation
 from holepunch.rendezvous.registry import checkName
 
@@ -73,6 +75,7 @@ class PeerOptions:
     @ivar transports: What to punch with, where the person said so; L{None} is the command's choice.
     @ivar timeout: Seconds from the request to the path.
     @ivar trace: Where to write every event.
+    @ivar credentials: Who logs in, where the service has users.
     """
 
     rendezvous: str
@@ -83,10 +86,19 @@ class PeerOptions:
     isJSON: bool = False
     verbosity: int = 0
     trace: Path | None = None
+    credentials: LoginCredentials | None = None
 
     @classmethod
     def read(
-        cls, *, rendezvous: str | None, transport: str, tcpFlow: str, relay: str, **others: Any
+        cls,
+        *,
+        rendezvous: str | None,
+        transport: str,
+        tcpFlow: str,
+        relay: str,
+        user: str | None = None,
+        passwordFile: Path | None = None,
+        **others: Any,
     ) -> PeerOptions:
         """
         Check what click cannot.
@@ -103,6 +115,7 @@ class PeerOptions:
             rendezvous=str(location),
             transports=None if transport == "auto" else frozenset({Transport(transport)}),
             tcpFlow=TCPFlow(tcpFlow),
+            credentials=credentialsOf(user, passwordFile),
             **others,
         )
 
@@ -252,6 +265,8 @@ _PEER_OPTIONS = (
     ),
     timeoutOption,
     identityOption,
+    userOption,
+    passwordFileOption,
     jsonOption,
     verboseOption,
     click.option(
@@ -262,7 +277,7 @@ _PEER_OPTIONS = (
 )
 _NAMES = (
     *("rendezvous", "transport", "tcpFlow", "relay", "timeout"),
-    *("identity", "isJSON", "verbosity", "trace"),
+    *("identity", "isJSON", "verbosity", "trace", "user", "passwordFile"),
 )
 
 

@@ -76,6 +76,7 @@ async def withPeer(
         knownServices=options.knownServices,
         knownPeers=options.knownPeers,
         authoriser=authoriser,
+        credentials=options.credentials,
         observer=observe,
     )
     output.step(f"registering with {options.rendezvous}")

@@ -44,6 +44,7 @@ from holepunch.peer.streamendpoints import (
     PeerServerEndpoint,
     attachProtocol,
 )
+from holepunch.rendezvous.authenticationclient import LoginCredentials
 from holepunch.rendezvous.introduction import IntroductionPolicy
 from holepunch.rendezvous.knownservices import KnownServices, KnownServicesFile
 from holepunch.rendezvous.location import ServiceLocation
@@ -80,6 +81,7 @@ class Peer(Service):
         knownServices: str | os.PathLike[str] | None = None,
         knownPeers: IKnownPeers | None = None,
         authoriser: IAuthoriser | None = None,
+        credentials: LoginCredentials | None = None,
         hostAddresses: IHostAddresses | None = None,
         observer: Callable[[PeerEvent], None] | None = None,
     ) -> None:
@@ -91,6 +93,7 @@ class Peer(Service):
         @param knownPeers: Whom names mean; by default the peers that this program has reached by
             them.
         @param authoriser: Decides who may connect; by default everybody.
+        @param credentials: Who logs in, at a service that has users.
         @param hostAddresses: Tells this machine's addresses; asks the system by default.
         @param observer: Called with each event; must not raise.
         @raise BadAddress: C{rendezvous} makes no sense.
@@ -118,6 +121,7 @@ class Peer(Service):
             policy=(
                 IntroductionPolicy.AT_ONCE if access.authoriser.isOpen else IntroductionPolicy.ASK
             ),
+            credentials=credentials,
             known=KnownServices() if knownServices is None else KnownServicesFile(knownServices),
             hosts=hosts,
             demultiplexer=demultiplexer,

@@ -40,6 +40,7 @@ from holepunch.peer.hosts import hostsOf, isLocalService
 from holepunch.peer.interfacewatch import InterfaceWatch
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
+from holepunch.rendezvous.authenticationclient import LoginCredentials
 from holepunch.rendezvous.client import RendezvousClient
 from holepunch.rendezvous.connecting import CONNECT_TIMEOUT, connectRendezvous
 from holepunch.rendezvous.introduction import IntroductionPolicy, Registered
@@ -93,6 +94,7 @@ class RegistrationKeeper:
         name: str | None,
         config: PeerConfig,
         policy: IntroductionPolicy = IntroductionPolicy.AT_ONCE,
+        credentials: LoginCredentials | None = None,
         known: IKnownServices,
         hosts: IHostAddresses,
         demultiplexer: Demultiplexer,
@@ -102,6 +104,7 @@ class RegistrationKeeper:
     ) -> None:
         """
         @param policy: When others are told our endpoints.
+        @param credentials: Who logs in, at a service that has users.
         @param changed: Called with the new state after each registration, and with the reason after
             each loss or failed attempt.
         @param interfacesChanged: Called with all addresses of this machine when they have changed,
@@ -114,6 +117,7 @@ class RegistrationKeeper:
         self._name = name
         self._config = config
         self._policy = policy
+        self._credentials = credentials
         self._known = known
         self._demultiplexer = demultiplexer
         self._mapped = mapped
@@ -278,7 +282,7 @@ class RegistrationKeeper:
                 bindAddress=self._bindAddress(ports),
             )
             try:
-                registering = Deferred.fromCoroutine(self._register(client, ports))
+                registering = Deferred.fromCoroutine(self._loginAndRegister(client, ports))
                 registered = await registering.addTimeout(
                     CONNECT_TIMEOUT, self._reactor, self._notAnswered
                 )
@@ -316,6 +320,11 @@ class RegistrationKeeper:
             if port is not None:
                 return port.bindAddress()
         raise AssertionError("open ports belong to some family")
+
+    async def _loginAndRegister(self, client: RendezvousClient, ports: LocalPorts) -> Registered:
+        if self._credentials is not None:
+            await client.login(self._credentials)
+        return await self._register(client, ports)
 
     async def _register(self, client: RendezvousClient, ports: LocalPorts) -> Registered:
         return await client.register(

@@ -6,6 +6,8 @@ L{RendezvousFactory}, or gives it to a L{RendezvousService}.
 """
 
 from holepunch.rendezvous.assist import Assist, AssistProtocol, AssistStream, AssistStreamFactory
+from holepunch.rendezvous.authentication import Authority
+from holepunch.rendezvous.authenticationclient import LoginCredentials
 from holepunch.rendezvous.client import RendezvousClient
 from holepunch.rendezvous.connecting import connectRendezvous
 from holepunch.rendezvous.exchange import Exchange
@@ -21,6 +23,8 @@ from holepunch.rendezvous.introduction import (
 from holepunch.rendezvous.knownservices import KnownServices, KnownServicesFile
 from holepunch.rendezvous.limits import Limits
 from holepunch.rendezvous.location import ServiceLocation
+from holepunch.rendezvous.nameowners import NameOwners, NameOwnersFile
+from holepunch.rendezvous.passwords import PasswordFile
 from holepunch.rendezvous.registry import MemoryRegistry, Registration
 from holepunch.rendezvous.server import MainConnection, RegistrationRequest, RendezvousFactory
 from holepunch.rendezvous.service import RendezvousService
@@ -31,6 +35,7 @@ __all__ = [
     "AssistProtocol",
     "AssistStream",
     "AssistStreamFactory",
+    "Authority",
     "EndReason",
     "Exchange",
     "Introduction",
@@ -38,8 +43,12 @@ __all__ = [
     "KnownServices",
     "KnownServicesFile",
     "Limits",
+    "LoginCredentials",
     "MainConnection",
     "MemoryRegistry",
+    "NameOwners",
+    "NameOwnersFile",
+    "PasswordFile",
     "Registered",
     "Registration",
     "RegistrationRequest",

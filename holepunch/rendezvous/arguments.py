@@ -9,6 +9,7 @@ Driven by: AMP, through L{holepunch.rendezvous.commands}.
 from __future__ import annotations
 
 import abc
+import base64
 import enum
 import math
 import re
@@ -95,6 +96,18 @@ class Text(_Value[str]):
 
     def parse(self, text: str) -> str:
         return text
+
+
+class Binary(_Value[bytes]):
+    """
+    Bytes, in base64 of at most 1,000 characters.
+    """
+
+    def format(self, value: bytes) -> str:
+        return base64.b64encode(value).decode("ascii")
+
+    def parse(self, text: str) -> bytes:
+        return base64.b64decode(text.encode("ascii"), validate=True)
 
 
 class ID(_Value[PeerID]):

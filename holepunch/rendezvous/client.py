@@ -13,13 +13,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import attrs
-from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.error import ConnectionClosed, ConnectionDone
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IHandshakeListener, IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -57,13 +54,14 @@ from holepunch.rendezvous.introduction import (
     SessionEnd,
     Use,
 )
-from holepunch.rendezvous.line import Line, shortened
+from holepunch.rendezvous.line import shortened
 from holepunch.rendezvous.location import ServiceLocation
+from holepunch.rendezvous.mailboxclient import MailboxClient
 from holepunch.tls import peerIDOf
 
 
 @implementer(IHandshakeListener)
-class RendezvousClient(Line):
+class RendezvousClient(MailboxClient):
     """
     A main connection, seen from the peer. L{connectRendezvous} makes it.
 
@@ -89,7 +87,6 @@ class RendezvousClient(Line):
         self._location = location
         self._events = events
         self._known = known
-        self._reason: RendezvousError | None = None
         self._isSecured = False
         self.secured: Deferred[RendezvousClient] = Deferred(lambda secured: self._abort())
 
@@ -144,7 +141,7 @@ class RendezvousClient(Line):
         @raise PeerIsSelf: It is this peer.
         @raise SessionRefused: The peer, or the service's policy, refused.
         """
-        asked = self._ask(
+        asked = self.request(
             RequestSession,
             target=target,
             transports=tuple(transports),
@@ -186,13 +183,13 @@ class RendezvousClient(Line):
 
         @raise UnknownSession: The session is over.
         """
-        return self._tell(Ready, sessionID=sessionID)
+        return self.tell(Ready, sessionID=sessionID)
 
     def endSession(self, sessionID: str, end: SessionEnd) -> Deferred[None]:
         """
         Tell the service, and through it the other peer, that a session is over.
         """
-        return self._tell(
+        return self.tell(
             EndSession, sessionID=sessionID, reason=end.reason, text=shortened(end.text)
         )
 
@@ -201,7 +198,7 @@ class RendezvousClient(Line):
         Measure the round trip to the service, in seconds.
         """
         startedAt = self.clock.seconds()
-        return self._ask(Ping).addCallback(lambda fields: self.clock.seconds() - startedAt)
+        return self.request(Ping).addCallback(lambda fields: self.clock.seconds() - startedAt)
 
     def goodbye(self, text: str = "the peer stops") -> None:
         """
@@ -234,7 +231,7 @@ class RendezvousClient(Line):
 
     @Goodbye.responder
     def _goodbyeReceived(self, text: str, isReplaced: bool) -> dict[str, Any]:
-        self._reason = PeerReplaced() if isReplaced else RendezvousError(printable(text))
+        self.reason = PeerReplaced() if isReplaced else RendezvousError(printable(text))
         self.close()
         return {}
 
@@ -263,7 +260,7 @@ class RendezvousClient(Line):
         super().connectionLost(reason)
         self.isRegistered = False
         if self._isSecured:
-            self._events.mainConnectionLost(self._reason or self._lossOf(reason))
+            self._events.mainConnectionLost(self.lossFor(reason))
         elif not self.secured.called:
             self.secured.errback(reason)
 
@@ -271,7 +268,7 @@ class RendezvousClient(Line):
         """
         The service is gone without a word.
         """
-        self._reason = RendezvousUnreachable(
+        self.reason = RendezvousUnreachable(
             f"the rendezvous service did not answer for {seconds:g} seconds"
         )
 
@@ -287,9 +284,6 @@ class RendezvousClient(Line):
                 f"but earlier it was {remembered}: somebody may be impersonating it"
             )
 
-    def _lossOf(self, failure: Failure) -> RendezvousError:
-        return RendezvousUnreachable(f"the main connection was lost: {lossOf(failure.value)}")
-
     # --- commands ---
 
     async def _register(
@@ -302,7 +296,7 @@ class RendezvousClient(Line):
         if self.transport is None:
             raise RendezvousUnreachable("the main connection is closed")
         host = cast(IPv4Address, self.transport.getHost())
-        fields = await self._ask(
+        fields = await self.request(
             Register,
             version=VERSION,
             name=name,
@@ -324,7 +318,7 @@ class RendezvousClient(Line):
     async def _sendCandidates(self, sessionID: str, candidates: Sequence[Candidate]) -> None:
         for start in range(0, len(candidates), MAX_CANDIDATES):
             few = tuple(candidates[start : start + MAX_CANDIDATES])
-            await self._ask(Candidates, sessionID=sessionID, candidates=few)
+            await self.request(Candidates, sessionID=sessionID, candidates=few)
 
     async def _answer(self, introduction: Introduction) -> dict[str, Any]:
         try:
@@ -348,42 +342,6 @@ class RendezvousClient(Line):
     def _cancelled(self, introduction: Introduction) -> None:
         ended = self.endSession(introduction.sessionID, SessionEnd(EndReason.CANCELLED))
         ended.addErrback(lambda failure: None)
-
-    def _tell(self, command: type[amp.Command], **fields: Any) -> Deferred[None]:
-        return self._ask(command, **fields).addCallback(lambda answer: None)
-
-    def _ask(self, command: type[amp.Command], **fields: Any) -> Deferred[dict[str, Any]]:
-        asked: Deferred[dict[str, Any]] = self.callRemote(command, **fields)
-        return asked.addErrback(self._translate)
-
-    def _translate(self, failure: Failure) -> Failure:
-        """
-        Turn AMP's and the transport's errors into ours.
-        """
-        error = failure.value
-        if isinstance(error, HolepunchError):
-            # It may have been written by the other peer, or by whoever runs the service.
-            text = str(error)
-            return failure if text.isprintable() else Failure(type(error)(printable(text)))
-        if isinstance(error, CancelledError):
-            return failure
-        if failure.check(ConnectionClosed, SSL.Error) is not None:
-            return Failure(self._reason or self._lossOf(failure))
-        text = printable(str(error))
-        return Failure(RendezvousError(f"the rendezvous service failed: {text}"))
-
-
-def lossOf(error: BaseException | None) -> str:
-    """
-    Why a connection to the service ended, as the rest of a sentence.
-
-    Twisted's own words speak of an other side, which for a peer is another peer.
-    """
-    if isinstance(error, ConnectionDone):
-        return "the rendezvous service closed it"
-    if isinstance(error, ConnectionClosed):
-        return ", ".join(["it broke off", *map(str, error.args)])
-    return str(error).rstrip(".")
 
 
 def _introduction(fields: dict[str, Any]) -> Introduction:

@@ -1,9 +1,10 @@
 """
 The main connection's protocol: AMP commands over TLS 1.3.
 
-A peer registers, and may then request sessions. The service I{introduces} the two peers: the
-requester gets the introduction as the answer to its request, the other peer as an I{offer}, whose
-AMP reply is its I{answer}. Then candidates trickle in both directions, "ready" is passed on, and
+A peer logs in where the service has users, registers, and may then request sessions. The service
+I{introduces} the two peers: the requester gets the introduction as the answer to its request, the
+other peer as an I{offer}, whose AMP reply is its I{answer}. Then candidates trickle in both
+directions, "ready" is passed on, and
 either side ends the session. Each side pings the other when it has heard nothing for the keepalive
 interval, and says goodbye before it leaves.
 
@@ -21,6 +22,7 @@ from holepunch.address import Transport
 from holepunch.punch.config import TCPFlow
 from holepunch.rendezvous.arguments import (
     ID,
+    Binary,
     CandidateText,
     Choice,
     Credential,
@@ -47,6 +49,10 @@ def _errors(*kinds: type[Exception]) -> dict[type[Exception], bytes]:
         errors.PeerVanished: b"PEER_VANISHED",
         errors.SessionTimedOut: b"SESSION_TIMED_OUT",
         errors.PeerIdentityChanged: b"PEER_CHANGED",
+        errors.LoginRequired: b"LOGIN_REQUIRED",
+        errors.LoginFailed: b"LOGIN_FAILED",
+        errors.LoginUnsupported: b"LOGIN_UNSUPPORTED",
+        errors.InvitationFailed: b"INVITATION_FAILED",
     }
     table = {kind: codes[kind] for kind in kinds}
     return {
@@ -107,7 +113,71 @@ class Register(Command):
         (b"version", Text()),
         (b"relay", RelayGrantText(optional=True)),
     ]
-    errors = _errors(errors.NameTaken, errors.BadName, errors.SessionRefused)
+    errors = _errors(errors.NameTaken, errors.BadName, errors.SessionRefused, errors.LoginRequired)
+
+
+class BeginLogin(Command):
+    """
+    Peer to service, before Register: this user wants to log in.
+
+    The response is a challenge, as in RFC 5802: the salt of the user's password, and scrypt's cost.
+    """
+
+    arguments = [(b"user", Text()), (b"nonce", Text())]
+    response = [
+        (b"nonce", Text()),
+        (b"salt", Binary()),
+        (b"logN", Integer()),
+        (b"r", Integer()),
+        (b"p", Integer()),
+    ]
+    errors = _errors(errors.LoginUnsupported, errors.NotRegistered)
+
+
+class FinishLogin(Command):
+    """
+    Peer to service: the proof that belongs to the challenge. The response is the service's own.
+    """
+
+    arguments = [(b"proof", Binary())]
+    response = [(b"signature", Binary())]
+    errors = _errors(errors.LoginFailed)
+
+
+class OpenMailbox(Command):
+    """
+    Peer to service: open a mailbox for an invitation.
+    """
+
+    response = [(b"nameplate", Integer()), (b"lifetime", Float())]
+    errors = _errors(errors.NotRegistered)
+
+
+class EnterMailbox(Command):
+    """
+    Peer to service: enter the mailbox of another peer. A mailbox can be entered once.
+    """
+
+    arguments = [(b"nameplate", Integer())]
+    errors = _errors(errors.NotRegistered, errors.InvitationFailed)
+
+
+class Post(Command):
+    """
+    Both ways: the sender, or the other end of the mailbox, says this.
+    """
+
+    arguments = [(b"nameplate", Integer()), (b"body", Binary())]
+    errors = _errors(errors.NotRegistered, errors.InvitationFailed)
+
+
+class CloseMailbox(Command):
+    """
+    Both ways: the mailbox is over; a sentence says why where there is something to say.
+    """
+
+    arguments = [(b"nameplate", Integer()), (b"text", Text())]
+    errors = _errors(errors.NotRegistered)
 
 
 class RequestSession(Command):

@@ -26,8 +26,9 @@ from holepunch.address import Family, TransportAddress
 from holepunch.errors import BadAddress, RendezvousUnreachable, WrongPeer
 from holepunch.identity import Identity
 from holepunch.interfaces import IKnownServices, IRendezvousEvents
-from holepunch.rendezvous.client import RendezvousClient, lossOf
+from holepunch.rendezvous.client import RendezvousClient
 from holepunch.rendezvous.location import ServiceLocation
+from holepunch.rendezvous.requestline import lossOf
 from holepunch.tls import IdentityTLS, IdentityTLSFactory, NamedServiceTLS
 
 CONNECT_TIMEOUT = 15.0

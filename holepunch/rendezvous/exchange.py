@@ -24,14 +24,16 @@ from twisted.python.failure import Failure
 from holepunch.address import Transport, TransportAddress
 from holepunch.identity import PeerID
 from holepunch.interfaces import IRegistry
+from holepunch.rendezvous.authentication import Authority
 from holepunch.rendezvous.complaints import Complaints
 from holepunch.rendezvous.limits import AddressCounts, Limits
+from holepunch.rendezvous.mailbox import Mailboxes
 from holepunch.rendezvous.registry import MemoryRegistry, Observation, Registration
 from holepunch.rendezvous.relaygrant import RelayGrant
 from holepunch.rendezvous.switchboard import Effect, Observed, Switchboard
 
 KEEPALIVE_INTERVAL = 10.0
-RelayGranter = Callable[[PeerID], RelayGrant | None]
+RelayGranter = Callable[[Registration], RelayGrant | None]
 _OBSERVATIONS = 8
 
 
@@ -45,6 +47,16 @@ class ILineToPeer(Protocol):
     def deliver(self, effect: Effect) -> None:
         """
         Carry out an effect that is meant for this connection.
+        """
+
+    def passPost(self, nameplate: int, body: bytes) -> None:
+        """
+        The other end of a mailbox says something.
+        """
+
+    def passClose(self, nameplate: int, text: str) -> None:
+        """
+        A mailbox was closed.
         """
 
     def hangUp(self, text: str, isReplaced: bool = False) -> None:
@@ -75,8 +87,10 @@ class Exchange:
         randomBytes: Callable[[int], bytes] = os.urandom,
         relay: RelayGranter | None = None,
         relayHosts: Sequence[str] = (),
+        authority: Authority | None = None,
     ) -> None:
         """
+        @param authority: Decides who is a user; C{None} lets everybody register.
         @param relay: Gives a peer leave to use the relay; C{None} where there is none.
         @param relayHosts: The IP addresses of a relay that does not tell us of its allocations.
         """
@@ -84,6 +98,8 @@ class Exchange:
         self.limits = limits if limits is not None else Limits()
         self.registry: IRegistry = registry if registry is not None else MemoryRegistry()
         self.switchboard = Switchboard(self.limits, randomBytes)
+        self.mailboxes = Mailboxes(randomBytes)
+        self.authority = authority
         self.keepaliveInterval = float(keepaliveInterval)
         self.assist = tuple(assist)
         self.complaints = Complaints(clock)
@@ -119,9 +135,30 @@ class Exchange:
         del self._lines[number]
         if registration is not None:
             self._entered(self.registry.unregister, registration)
+        for nameplate, other in self.mailboxes.connectionLost(number):
+            self._passClose(nameplate, other, "the other side of the invitation has gone")
         self.switchboard.connectionLost(number)
         self.flush()
         self._checkStopped()
+
+    def lineOf(self, number: int) -> ILineToPeer | None:
+        """
+        A main connection by its number, if it is still there.
+        """
+        return self._lines.get(number)
+
+    def closeMailbox(self, nameplate: int, number: int, text: str) -> None:
+        """
+        A peer closes a mailbox; whoever is at its other end is told why.
+        """
+        other = self.mailboxes.close(nameplate, number)
+        if other is not None:
+            self._passClose(nameplate, other, text)
+
+    def _passClose(self, nameplate: int, number: int, text: str) -> None:
+        line = self._lines.get(number)
+        if line is not None:
+            line.passClose(nameplate, text)
 
     def replace(self, number: int) -> None:
         """
@@ -157,7 +194,7 @@ class Exchange:
         """
         Leave to use the relay, if there is one.
         """
-        return None if self._relay is None else self._relay(registration.peerID)
+        return None if self._relay is None else self._relay(registration)
 
     def relayAllocated(self, peerID: PeerID, relayed: TransportAddress) -> None:
         """

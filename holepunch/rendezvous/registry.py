@@ -16,9 +16,10 @@ from zope.interface import implementer
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import BadName, NameTaken
 from holepunch.identity import PeerID
-from holepunch.interfaces import IRegistry
+from holepunch.interfaces import INameOwners, IRegistry
 from holepunch.punch.candidate import Candidate
 from holepunch.rendezvous.introduction import IntroductionPolicy
+from holepunch.rendezvous.nameowners import NameOwners
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,63}\Z")
 
@@ -44,6 +45,7 @@ class Registration:
     @ivar local: The main connection's endpoint in the peer's own view, its private endpoint.
     @ivar observed: The same in the service's view, its public endpoint.
     @ivar candidates: Where the peer claims to be reachable.
+    @ivar owner: The user who registered it, where the service has users.
     @ivar observations: What assist requests with the registration's ticket showed.
     """
 
@@ -55,6 +57,7 @@ class Registration:
     local: TransportAddress
     observed: TransportAddress
     candidates: tuple[Candidate, ...] = ()
+    owner: str | None = None
     observations: tuple[Observation, ...] = ()
 
     @property
@@ -96,7 +99,11 @@ class MemoryRegistry:
     Upper and lower case make no difference between names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owners: INameOwners | None = None) -> None:
+        """
+        @param owners: Which names belong to which users.
+        """
+        self._owners: INameOwners = owners if owners is not None else NameOwners()
         self._byID: dict[PeerID, Registration] = {}
         self._byName: dict[str, PeerID] = {}
 
@@ -107,9 +114,11 @@ class MemoryRegistry:
         """
         Enter a peer. It takes the place of its own earlier registration, and of nobody else's.
 
-        @raise NameTaken: Another peer is registered under the name.
+        @raise NameTaken: Another peer is registered under the name, or it belongs to another user.
         """
         name = registration.name
+        if name is not None:
+            self._mustOwn(name, registration.owner)
         if name is not None:
             owner = self._byName.get(name.lower())
             if owner is not None and owner != registration.peerID:
@@ -144,6 +153,13 @@ class MemoryRegistry:
             return self._byID.get(PeerID(target))
         owner = self._byName.get(target.lower())
         return self._byID[owner] if owner is not None else None
+
+    def _mustOwn(self, name: str, user: str | None) -> None:
+        owner = self._owners.ownerOf(name)
+        if owner is not None and owner != user:
+            raise NameTaken(f"the name {name} belongs to another user: choose another name")
+        if owner is None and user is not None:
+            self._owners.claim(name, user)
 
     def _isCurrent(self, registration: Registration) -> bool:
         current = self._byID.get(registration.peerID)

@@ -44,7 +44,6 @@ from holepunch.rendezvous.commands import (
     RequestSession,
 )
 from holepunch.rendezvous.exchange import Exchange
-from holepunch.rendezvous.guardedline import GuardedLine
 from holepunch.rendezvous.introduction import (
     VERSION,
     Answer,
@@ -56,6 +55,7 @@ from holepunch.rendezvous.introduction import (
     SessionEnd,
     Use,
 )
+from holepunch.rendezvous.mailboxline import MailboxLine
 from holepunch.rendezvous.registry import Registration, checkName
 from holepunch.rendezvous.switchboard import (
     Effect,
@@ -75,6 +75,7 @@ class RegistrationRequest:
 
     @ivar peerID: Proven by TLS.
     @ivar observed: Where its main connection comes from.
+    @ivar user: Who has logged in, where the service has users.
     """
 
     peerID: PeerID
@@ -84,10 +85,11 @@ class RegistrationRequest:
     local: TransportAddress
     observed: TransportAddress
     candidates: tuple[Candidate, ...]
+    user: str | None = None
 
 
 @implementer(IHandshakeListener)
-class MainConnection(GuardedLine):
+class MainConnection(MailboxLine):
     """
     A main connection, seen from the service.
 
@@ -183,9 +185,12 @@ class MainConnection(GuardedLine):
             )
         if self.peerID is None:
             raise NotRegistered
+        self.mustBeLoggedIn()
         if fields["name"] is not None:
             checkName(fields["name"])
-        request = RegistrationRequest(peerID=self.peerID, observed=self.observed, **fields)
+        request = RegistrationRequest(
+            peerID=self.peerID, observed=self.observed, user=self.user, **fields
+        )
         registration = await self._enter(request)
         self.inTime()
         self.startKeepalive(self.exchange.keepaliveInterval)
@@ -210,6 +215,7 @@ class MainConnection(GuardedLine):
             local=request.local,
             observed=request.observed,
             candidates=request.candidates,
+            owner=request.user,
             observations=self.registration.observations if self.registration else (),
         )
         replaced = await maybeDeferred(self.exchange.registry.register, registration)
@@ -253,7 +259,7 @@ class MainConnection(GuardedLine):
         application: str | None,
     ) -> dict[str, Any]:
         found = await self._find(target, expected)
-        registration = self._mustBeRegistered()
+        registration = self.mustBeRegistered()
         if found is None and self._displacedName is not None and target == self._displacedName:
             raise PeerIsSelf(
                 f"{target[:80]} had this very identity, and this program has displaced it: give"
@@ -267,7 +273,7 @@ class MainConnection(GuardedLine):
             raise PeerNotListening(f"the peer {target[:80]} is online, but accepts no connections")
         await maybeDeferred(self.authoriseSession, found, transports)
         sessionID = self.exchange.switchboard.request(
-            self._mustBeRegistered(),
+            self.mustBeRegistered(),
             found,
             transports=transports,
             flow=flow,
@@ -306,21 +312,21 @@ class MainConnection(GuardedLine):
     def _candidatesReceived(
         self, sessionID: str, candidates: tuple[Candidate, ...]
     ) -> dict[str, Any]:
-        self._mustBeRegistered()
+        self.mustBeRegistered()
         self.exchange.switchboard.addCandidates(sessionID, self._number, candidates)
         self.exchange.flush()
         return {}
 
     @Ready.responder
     def _readyReceived(self, sessionID: str) -> dict[str, Any]:
-        self._mustBeRegistered()
+        self.mustBeRegistered()
         self.exchange.switchboard.ready(sessionID, self._number)
         self.exchange.flush()
         return {}
 
     @EndSession.responder
     def _endReceived(self, sessionID: str, reason: EndReason, text: str) -> dict[str, Any]:
-        self._mustBeRegistered()
+        self.mustBeRegistered()
         end = SessionEnd(reason, text)
         self.exchange.switchboard.endSession(sessionID, self._number, end)
         self.exchange.flush()
@@ -332,7 +338,12 @@ class MainConnection(GuardedLine):
         self.close()
         return {}
 
-    def _mustBeRegistered(self) -> Registration:
+    def mustBeRegistered(self) -> Registration:
+        """
+        Go on only with a registered peer.
+
+        @raise NotRegistered: It is not.
+        """
         if self.registration is None:
             raise NotRegistered
         return self.registration

@@ -25,6 +25,7 @@ from holepunch.errors import CannotListen
 from holepunch.identity import Identity
 from holepunch.interfaces import IRegistry
 from holepunch.rendezvous.assist import Assist
+from holepunch.rendezvous.authentication import Authority
 from holepunch.rendezvous.exchange import KEEPALIVE_INTERVAL, Exchange
 from holepunch.rendezvous.limits import Limits
 from holepunch.rendezvous.listeners import AssistListeners
@@ -60,6 +61,7 @@ class RendezvousService(MultiService):
         keepaliveInterval: float = KEEPALIVE_INTERVAL,
         advertised: Mapping[str, str] | None = None,
         allowAnonymous: bool = True,
+        authority: Authority | None = None,
         protocol: type[MainConnection] = MainConnection,
     ) -> None:
         """
@@ -69,6 +71,7 @@ class RendezvousService(MultiService):
         @param certified: Shown to peers instead of the identity.
         @param advertised: The public IP address of each assist host that is behind a NAT itself.
         @param allowAnonymous: Answer STUN requests without a ticket, too.
+        @param authority: Decides who is a user; without it, everybody may register.
         """
         super().__init__()
         self._reactor = reactor
@@ -76,7 +79,11 @@ class RendezvousService(MultiService):
         self._isCertified = certified is not None
         self._tls = certified if certified is not None else IdentityTLS(identity, isLean=True)
         self.exchange = Exchange(
-            reactor, registry=registry, limits=limits, keepaliveInterval=keepaliveInterval
+            reactor,
+            registry=registry,
+            limits=limits,
+            keepaliveInterval=keepaliveInterval,
+            authority=authority,
         )
         self.factory = RendezvousFactory(self.exchange)
         self.factory.protocol = protocol

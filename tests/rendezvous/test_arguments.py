@@ -127,7 +127,8 @@ class CommandTests(SynchronousTestCase):
         The commands have the names that the protocol's description gives them.
         """
         names = {each.commandName.decode() for each in COMMANDS}
-        expected = "Register RequestSession Offer Candidates Ready EndSession Ping Goodbye"
+        expected = "BeginLogin FinishLogin OpenMailbox EnterMailbox Post CloseMailbox "
+        expected += "Register RequestSession Offer Candidates Ready EndSession Ping Goodbye"
         self.assertEqual(names, set(expected.split()))
 
     def test_errors(self) -> None:
