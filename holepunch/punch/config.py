@@ -55,8 +55,8 @@ class SessionConfig:
     @ivar quickRetries: How many connects after the first that was refused or reset follow at once:
         where NATs answer RST, two sides whose SYNs did not cross meet within a few round trips.
     @ivar connectTimeout: How long one connect may take.
-    @ivar proofTimeout: How long a connection may stay open without proof of the credential; twice as
-        long if it is we who connected.
+    @ivar proofTimeout: How long a connection may stay open without proof of the credential; twice
+        as long if it is we who connected.
     @ivar waitingPortDelay: After how long without a path a second port is opened, on which this
         side waits to be called first; at once where the NAT is seen to map by destination.
     @ivar punchTime: In the sequential flow, how long a connect that only opens the hole is kept.
