@@ -159,8 +159,10 @@ class SimulatedKernel:
         else:
             payload = packet.payload
             # One that came in fragments still has its headers.
-            data = payload.content if isinstance(payload, RawSegment) else payload
-            socket.deliver(data, packet.source)
+            if isinstance(payload, RawSegment):
+                socket.deliver(payload.content, packet.source, payload.largestFragment)
+            else:
+                socket.deliver(payload, packet.source)
 
     def _receiveError(self, packet: Packet) -> None:
         error = packet.icmp
@@ -179,10 +181,8 @@ class SimulatedKernel:
                 connection.receiveError(number)
             return
         for socket in self._bound.get((original.protocol, original.source.port), ()):
-            if not isinstance(socket, DatagramSocket) or socket.remote != original.destination:
-                continue
-            if socket.hearsOfMTU or not isTooBig:
-                socket.fail(number)
+            if isinstance(socket, DatagramSocket):
+                socket.complain(packet, number)
 
     def _answer(self, packet: Packet | None) -> None:
         if packet is not None:

@@ -6,8 +6,9 @@ Knows nothing of: packets and other sockets, beyond what the kernel tells it.
 Driven by: Twisted's own transports, and L{holepunch.lab.simulatedkernel}.
 
 UDP sockets honour C{IP_MTU_DISCOVER} and C{IPV6_MTU_DISCOVER}, as L{holepunch.lab.simulatedpathmtu}
-has it. All sockets are non-blocking. The methods that have the names of C{socket.socket} behave
-like those.
+has it; C{IP_TTL}, C{IP_RECVERR} and C{IP_RECVFRAGSIZE}, and their counterparts for IPv6, as
+L{holepunch.lab.simulatederrors} has it. All sockets are non-blocking. The methods that have the
+names of C{socket.socket} behave like those.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from holepunch.address import Family, TransportAddress
+from holepunch.lab.simulatederrors import (
+    DEFAULT_TTL,
+    ERROR_OPTIONS,
+    FRAGMENT_SIZE_OPTIONS,
+    MSG_ERRQUEUE,
+    TTL_OPTIONS,
+    Control,
+    ErrorQueue,
+    control,
+)
 from holepunch.lab.simulatedpathmtu import (
     DISCOVER_OPTIONS,
     IP_PMTUDISC_DONT,
@@ -285,9 +296,11 @@ class DatagramSocket(SimulatedSocket):
     def __init__(self, kernel: SimulatedKernel, family: int) -> None:
         super().__init__(kernel, family)
         self.remote: TransportAddress | None = None
-        self._received: deque[tuple[bytes, TransportAddress]] = deque()
+        self._received: deque[tuple[bytes, TransportAddress, int]] = deque()
         self._waiting = 0
         self._error = 0
+        self._ttl = DEFAULT_TTL
+        self._errors: ErrorQueue | None = None
         self._discovery = IP_PMTUDISC_WANT
 
     @property
@@ -309,6 +322,10 @@ class DatagramSocket(SimulatedSocket):
         super().setsockopt(level, option, value)
         if (level, option) in DISCOVER_OPTIONS:
             self._discovery = int(value)
+        elif (level, option) in TTL_OPTIONS:
+            self._ttl = DEFAULT_TTL if value == -1 else int(value)
+        elif (level, option) in ERROR_OPTIONS:
+            self._errors = ErrorQueue() if value else None
 
     def getsockopt(self, level: int, option: int) -> Any:
         if (level, option) in DISCOVER_OPTIONS:
@@ -319,21 +336,29 @@ class DatagramSocket(SimulatedSocket):
             return self._kernel.pathMTUs.of(self._localFor(self.remote).host, self.remote.host)
         return super().getsockopt(level, option)
 
-    def deliver(self, data: bytes, remote: TransportAddress) -> None:
+    def deliver(self, data: bytes, remote: TransportAddress, largestFragment: int = 0) -> None:
         """
         Take a datagram from the network; there is a limit to how many wait to be read.
+
+        @param largestFragment: The bytes of its longest fragment; 0: it came whole.
         """
         if self._waiting + len(data) <= _DATAGRAM_BUFFER:
             self._waiting += len(data)
-            self._received.append((data, remote))
+            self._received.append((data, remote, largestFragment))
             self.onReady(self)
 
-    def fail(self, number: int) -> None:
+    def complain(self, packet: Packet, number: int) -> None:
         """
-        Take an error for what was sent to the address that the socket is connected to.
+        Take an ICMP error for what was sent, of which the system makes an error number.
         """
-        self._error = number
-        self.onReady(self)
+        if self._errors is not None:
+            self._errors.add(packet, number)
+            return
+        error = packet.icmp
+        isOurs = error is not None and error.original.destination == self.remote
+        if isOurs and (self.hearsOfMTU or number != errno.EMSGSIZE):
+            self._error = number
+            self.onReady(self)
 
     def connect(self, address: tuple[Any, ...]) -> None:
         remote = _address(address[0], address[1])
@@ -354,9 +379,26 @@ class DatagramSocket(SimulatedSocket):
         if not self._received:
             self._raiseError()
             raise BlockingIOError(errno.EWOULDBLOCK, "nothing to read")
-        data, remote = self._received.popleft()
+        data, remote, _ = self._received.popleft()
         self._waiting -= len(data)
         return data[:size], _tuple(remote)
+
+    def recvmsg(
+        self, size: int, controlSize: int = 0, flags: int = 0
+    ) -> tuple[bytes, list[Control], int, tuple[Any, ...]]:
+        if flags & MSG_ERRQUEUE:
+            data, controls, remote = (self._errors or ErrorQueue()).take()
+            return data[:size], controls if controlSize else [], flags, _tuple(remote)
+        largest = self._received[0][2] if self._received else 0
+        data, address = self.recvfrom(size)
+        controls = []
+        if largest and controlSize and self._wants(FRAGMENT_SIZE_OPTIONS):
+            largestBytes = struct.pack("=i", largest)
+            controls = [control(FRAGMENT_SIZE_OPTIONS, self.local.family, largestBytes)]
+        return data, controls, 0, address
+
+    def _wants(self, options: tuple[tuple[int, int], ...]) -> bool:
+        return any(self._options.get(option) for option in options)
 
     def _send(self, data: bytes, remote: TransportAddress) -> int:
         if len(data) > _LONGEST_DATAGRAM:
@@ -364,7 +406,9 @@ class DatagramSocket(SimulatedSocket):
         self._checkFamily(remote)
         if not self.local.port:
             self._bind(self.local)
-        packet = Packet(Protocol.UDP, self._localFor(remote), remote, payload=bytes(data))
+        packet = Packet(
+            Protocol.UDP, self._localFor(remote), remote, payload=bytes(data), ttl=self._ttl
+        )
         if len(data) > self._kernel.pathMTUs.surelyFits or self._discovery != IP_PMTUDISC_WANT:
             self._kernel.transmitInPieces(packet, self._discovery)
         else:

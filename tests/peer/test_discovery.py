@@ -4,6 +4,7 @@ Finding out what NAT there is, on simulated networks, with the real service as S
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,8 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import NoLocalPort, TransactionTimedOut
+from holepunch.lab import LinkSpec
+from holepunch.lab.simulatedsocket import DatagramSocket
 from holepunch.nat import NAMED_BEHAVIOURS, Filtering, Mapping, PortAllocation, Protocol
 from holepunch.nat.discovery import NATReport, explain
+from holepunch.nat.discoveryhops import Sureness
 from holepunch.nat.presets import PRESETS
 from holepunch.peer.discovery import discover, discoverEverywhere, sourceHost
 from holepunch.stun import Attribute, AttributeType, Message, decode
@@ -62,6 +66,9 @@ class DiscoverTests(SynchronousTestCase):
         return Deferred.fromCoroutine(
             discover(self.alice.reactor, servers, sourceHost=lambda server: host, **options)
         )
+
+    def openSocket(self, family: int) -> DatagramSocket:
+        return DatagramSocket(self.alice.reactor.kernel, family)
 
     def assertNothingLeft(self) -> None:
         reactor = self.alice.reactor
@@ -153,6 +160,69 @@ class DiscoverTests(SynchronousTestCase):
         report = network.waitFor(self.start(servers))
         self.assertTrue(report.udp.isBehindCarrier)
         self.assertTrue(report.tcp.isBehindCarrier)
+
+    def test_way(self) -> None:
+        """
+        On every NAT, its distance, the path MTU and fragments are found out.
+        """
+        for name, behaviour in {**NAMED_BEHAVIOURS, **PRESETS}.items():
+            if behaviour.outbound:
+                continue
+            network = self.network(name)
+            asking = self.start(self.servers[:1], openSocket=self.openSocket)
+            path = network.waitFor(asking).path
+            assert path is not None and path.nesting is not None
+            self.assertEqual((name, path.nesting.isNested), (name, False))
+            self.assertEqual((path.nesting.distance, path.nesting.sureness), (1, Sureness.CERTAIN))
+            self.assertEqual((path.sizes.mtuOut, path.sizes.mtuIn), (1500, 1500))
+            self.assertEqual((path.sizes.fragmentsOut, path.sizes.fragmentsIn), (True, True))
+            self.assertEqual(path.undetermined, ())
+            network.internet.advance(1.0)
+            self.assertNothingLeft()
+
+    def test_nested(self) -> None:
+        """
+        Two NATs in a row are found, and a carrier's one recognised by the routers.
+        """
+        network = Network("port-restricted/none/carrier-grade")
+        self.addCleanup(network.stop)
+        self.alice = network.internet.host("alice")
+        server = network.internet.host("rendezvous").addresses[0]
+        servers = [TransportAddress(server, 3478)]
+        report = network.waitFor(self.start(servers, openSocket=self.openSocket))
+        assert report.path is not None and report.path.nesting is not None
+        self.assertEqual((report.path.nesting.isNested, report.path.nesting.distance), (True, 2))
+        self.assertTrue(report.udp.isBehindCarrier)
+
+    def test_sizes(self) -> None:
+        """
+        Links that carry less, tell nobody so, or lose fragments, are found out.
+        """
+        for link, mtuOut, isBlackHole, fragmentsOut in (
+            (LinkSpec(mtu=1454), 1454, False, True),
+            (LinkSpec(mtu=1404, isBlackHole=True), 1404, True, True),
+            (LinkSpec(losesFragments=True), 1500, False, False),
+        ):
+            network = self.network("port-restricted")
+            network.internet.fabric.setLink("nat-alice", link)
+            asking = self.start(self.servers[:1], openSocket=self.openSocket)
+            path = network.waitFor(asking).path
+            assert path is not None
+            found = (path.sizes.mtuOut, path.sizes.isBlackHole, path.sizes.fragmentsOut)
+            self.assertEqual(found, (mtuOut, isBlackHole, fragmentsOut))
+
+    def test_noComplaints(self) -> None:
+        """
+        Where programs cannot hear what routers say, the report says that.
+        """
+
+        def open(family: int) -> DatagramSocket:
+            raise OSError(errno.ENOTSUP, "this system is deaf")
+
+        network = self.network("port-restricted")
+        path = network.waitFor(self.start(self.servers[:1], openSocket=open)).path
+        assert path is not None
+        self.assertIn("this system is deaf", str(path.problem))
 
     def test_twoInARow(self) -> None:
         """
