@@ -27,6 +27,7 @@ from holepunch.rendezvous.exchange import KEEPALIVE_INTERVAL
 from holepunch.rendezvous.limits import Limits
 from holepunch.rendezvous.nameowners import NameOwners, NameOwnersFile
 from holepunch.rendezvous.registry import MemoryRegistry
+from holepunch.rendezvous.relayoptions import RelayOptionsMixin, makeRelay, relayDefaults
 from holepunch.rendezvous.service import DEFAULT_ASSIST, DEFAULT_MAIN, RendezvousService
 from holepunch.tls import CertifiedTLS
 
@@ -35,7 +36,7 @@ _ASSIST_PORT = 3478
 _IDENTITY = "rendezvous.pem"
 
 
-class Arguments(usage.Options, AuthOptionMixin):
+class Arguments(usage.Options, AuthOptionMixin, RelayOptionsMixin):
     """
     What C{twistd holepunch} understands, as words: on the command line and in a file.
     """
@@ -64,6 +65,7 @@ class Arguments(usage.Options, AuthOptionMixin):
         self["assist"] = []
         self["advertise"] = {}
         self["limit"] = {}
+        self.update(relayDefaults())
 
     def opt_main(self, description: str) -> None:
         """
@@ -160,6 +162,7 @@ class Options(Arguments):
             authority = Authority(reactor, self["auth"], identity) if self["auth"] else None
         except HolepunchError as error:
             raise usage.UsageError(str(error)) from None
+        relay = makeRelay(self, reactor, identity)
         self.service = partial(
             _TwistdService,
             reactor,
@@ -173,6 +176,7 @@ class Options(Arguments):
             keepaliveInterval=keepaliveInterval,
             advertised=self["advertise"],
             allowAnonymous=not self["no-anonymous"],
+            relay=relay,
         )
 
 

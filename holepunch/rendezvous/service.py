@@ -8,6 +8,7 @@ Driven by: C{twistd}, or any program that has a place for a service.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -21,8 +22,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from holepunch.address import TransportAddress, isUsableHost
-from holepunch.errors import CannotListen
-from holepunch.identity import Identity
+from holepunch.errors import BadPeerID, CannotListen
+from holepunch.identity import Identity, PeerID
 from holepunch.interfaces import IRegistry
 from holepunch.rendezvous.assist import Assist
 from holepunch.rendezvous.authentication import Authority
@@ -30,8 +31,10 @@ from holepunch.rendezvous.exchange import KEEPALIVE_INTERVAL, Exchange
 from holepunch.rendezvous.limits import Limits
 from holepunch.rendezvous.listeners import AssistListeners
 from holepunch.rendezvous.location import DEFAULT_PORT
+from holepunch.rendezvous.relay import ExternalRelay, RelayService
 from holepunch.rendezvous.server import MainConnection, RendezvousFactory
 from holepunch.tls import CertifiedTLS, IdentityTLS, IdentityTLSFactory
+from holepunch.turn.credential import userOf
 
 DEFAULT_MAIN = f"tcp:{DEFAULT_PORT}"
 DEFAULT_ASSIST = TransportAddress("0.0.0.0", 3478)
@@ -61,6 +64,7 @@ class RendezvousService(MultiService):
         keepaliveInterval: float = KEEPALIVE_INTERVAL,
         advertised: Mapping[str, str] | None = None,
         allowAnonymous: bool = True,
+        relay: RelayService | ExternalRelay | None = None,
         authority: Authority | None = None,
         protocol: type[MainConnection] = MainConnection,
     ) -> None:
@@ -71,6 +75,7 @@ class RendezvousService(MultiService):
         @param certified: Shown to peers instead of the identity.
         @param advertised: The public IP address of each assist host that is behind a NAT itself.
         @param allowAnonymous: Answer STUN requests without a ticket, too.
+        @param relay: What peers may use to reach each other where nothing else works.
         @param authority: Decides who is a user; without it, everybody may register.
         """
         super().__init__()
@@ -91,6 +96,9 @@ class RendezvousService(MultiService):
         self._assist = AssistListeners(
             reactor, Assist(self.exchange, allowAnonymous), assist, advertised
         )
+        self._relay = relay if isinstance(relay, RelayService) else None
+        if relay is not None:
+            self._offer(relay)
         self._ports: list[IListeningPort] = []
         self._isBound = False
 
@@ -144,13 +152,33 @@ class RendezvousService(MultiService):
             return
         self._isBound = True
         try:
+            if self._relay is not None:
+                self._relay.bind()
             self._assist.start()
             self.exchange.assist = self._assist.publicAddresses
             for description in self._main:
                 self._listen(description)
         except CannotListen:
             self._close()
+            if self._relay is not None:
+                self._relay.unbind()
             raise
+
+    def _offer(self, relay: RelayService | ExternalRelay) -> None:
+        self.exchange.offerRelay(
+            lambda registration: relay.grantFor(
+                registration.peerID.text, registration.observed.host
+            ),
+            relay.hosts,
+        )
+        if isinstance(relay, RelayService):
+            relay.allocated = self._allocated
+            relay.setServiceParent(self)
+
+    def _allocated(self, username: str, relayed: TransportAddress) -> None:
+        # Credentials may be made for others than peers, by whoever shares the secret.
+        with contextlib.suppress(BadPeerID):
+            self.exchange.relayAllocated(PeerID(userOf(username)), relayed)
 
     def _listen(self, description: str) -> None:
         tls = IdentityTLSFactory(self._reactor, self._tls, False, self.factory)

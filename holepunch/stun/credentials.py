@@ -266,11 +266,16 @@ class LongTermVerifier:
         self._nonces = NonceMint(secret, features, nonceLifetime)
 
     def verify(
-        self, request: ReceivedMessage, source: TransportAddress, now: float
+        self,
+        request: ReceivedMessage,
+        source: TransportAddress,
+        now: float,
+        otherSource: TransportAddress | None = None,
     ) -> Authenticated | Message:
         """
         Check a request, in the order of section 9.2.4.
 
+        @param otherSource: An earlier connection of the same client, whose nonce is as good here.
         @return: Who sent it; or the error response to send, which has no integrity.
         """
         if not request.hasIntegrity:
@@ -299,7 +304,8 @@ class LongTermVerifier:
             key = self._keyFor(username, number)
         if username is None or key is None or not request.isIntegrityValid(key):
             return self._challenge(request, source, now, 401, "Unauthenticated")
-        if not self._nonces.isValidFor(nonce, username, source, now):
+        sources = (source,) if otherSource is None else (source, otherSource)
+        if not any(self._nonces.isValidFor(nonce, username, each, now) for each in sources):
             return self._challenge(request, source, now, 438, "Stale Nonce")
         return Authenticated(username=username, key=key, isSHA256=isNegotiated)
 

@@ -22,6 +22,7 @@ from holepunch.stun import (
     Method,
 )
 from holepunch.turn.allocation import Allocation
+from holepunch.turn.fairshare import Account
 from holepunch.turn.relaylimits import RelayLimits
 from holepunch.turn.relayrequest import RelayRequest
 from holepunch.turn.servereffects import (
@@ -155,6 +156,20 @@ class PeerConnections:
         del self._waiting[connection.number]
         self._emit(request.success())
         self._emit(JoinStreams(connection.number, request.client))
+
+    def ownerOf(self, number: int | None) -> TransportAddress | None:
+        """
+        The client that a connection is kept for.
+        """
+        connection = self._connections.get(number) if number is not None else None
+        return None if connection is None else connection.allocation.client.client
+
+    def accountOf(self, number: int) -> Account | None:
+        """
+        Who pays for what a connection carries.
+        """
+        connection = self._connections.get(number)
+        return None if connection is None else connection.allocation.account
 
     def closed(self, number: int) -> None:
         """

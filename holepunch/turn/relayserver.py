@@ -34,6 +34,7 @@ from holepunch.turn import channeldata
 from holepunch.turn.allocation import Allocation, Channel
 from holepunch.turn.allocator import Allocator
 from holepunch.turn.credential import expiryOf, passwordFor
+from holepunch.turn.fairshare import Account
 from holepunch.turn.peerconnections import PeerConnections
 from holepunch.turn.peerpolicy import PeerPolicy
 from holepunch.turn.ports import HIGHEST, LOWEST, Ports
@@ -182,7 +183,9 @@ class RelayServer:
             self.dropped += 1
             return
         self._now = now
-        judged = self._verifier.verify(message, client.client, now)
+        # A client binds a new connection by what it learnt on its first one (RFC 6062 section 4.4).
+        first = self._peers.ownerOf(message.get(_T.CONNECTION_ID))
+        judged = self._verifier.verify(message, client.client, now, first)
         if isinstance(judged, Message):
             if isKnown and not self._mayAsk(client.client.host, now):
                 self.dropped += 1
@@ -431,6 +434,12 @@ class RelayServer:
             self.dropped += 1
             return None
         return self._peers.accepted(allocation, peer, now)
+
+    def accountOf(self, connection: int) -> Account | None:
+        """
+        Who pays for what a peer's connection carries.
+        """
+        return self._peers.accountOf(connection)
 
     def peerClosed(self, connection: int) -> None:
         """

@@ -191,7 +191,8 @@ class Network:
         until = self.now + seconds
         while True:
             self.settle()
-            due = [each.nextTimeout() for each in (self.server, *self.clients.values())]
+            timed: list[Any] = [self.server, *self.clients.values()]
+            due = [each.nextTimeout() for each in timed]
             at = min((each for each in due if each is not None), default=until)
             if at > until:
                 break
