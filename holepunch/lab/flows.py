@@ -11,9 +11,10 @@ from __future__ import annotations
 import attrs
 
 from holepunch.lab.transit import Fate
-from holepunch.nat import Packet, Protocol
+from holepunch.nat import Packet, Protocol, carriedProtocol
 
 _MOST_FLOWS = 4096
+_PROTOCOLS: dict[int, Protocol] = {each: each for each in Protocol}
 
 
 @attrs.define(kw_only=True)
@@ -48,13 +49,16 @@ class FlowCounter:
         """
         See L{Fabric.addObserver<holepunch.lab.fabric.Fabric.addObserver>}.
         """
+        protocol = packet.protocol
+        if protocol is Protocol.FRAGMENT:
+            protocol = _PROTOCOLS.get(carriedProtocol(packet), protocol)
         if fate is Fate.SENT:
-            flow = self._flow(place, packet.protocol, packet.source.host, packet.destination.host)
+            flow = self._flow(place, protocol, packet.source.host, packet.destination.host)
             if flow is not None:
                 flow.sent += 1
                 flow.sentBytes += len(packet.payload)
         elif fate is Fate.DELIVERED:
-            flow = self._flow(place, packet.protocol, packet.destination.host, packet.source.host)
+            flow = self._flow(place, protocol, packet.destination.host, packet.source.host)
             if flow is not None:
                 flow.received += 1
                 flow.receivedBytes += len(packet.payload)

@@ -72,16 +72,22 @@ def fragmentLimit(packet: Packet, mtu: int) -> int:
     return mtu if isinstance(raw, Dividable) and ":" not in packet.source.host else 0
 
 
-def divided(packet: Packet, limit: int, identification: int) -> list[Packet]:
+def divided(
+    packet: Packet, limit: int, identification: int, isDividable: bool = False
+) -> list[Packet]:
     """
     Cut a packet into fragments, each an IP packet of at most C{limit} bytes.
 
+    @param isDividable: Routers may cut them once more, whatever the packet says.
     @param identification: What the fragments have in common, where the packet says nothing.
     """
     offload, head, rest = encodeIP(packet)
     data = head + bytes(rest)
     if offload[0] & NEEDS_CHECKSUM:
         data = _finished(packet, data)
+    if isDividable and data[0] < IPV6_BEGINS:
+        flags = data[6] & ~(DO_NOT_FRAGMENT >> 8)
+        data = data[:6] + bytes((flags,)) + data[7:]
     pieces = _pieces4 if data[0] < IPV6_BEGINS else _pieces6
     fragments = (decodeIP(piece) for piece in pieces(data, limit, identification))
     return [fragment for fragment in fragments if not isinstance(fragment, Ignored)]

@@ -258,6 +258,18 @@ def _decodeICMP(data: bytes, at: int, offload: bytes, isQuote: bool, ttl: int) -
     )
 
 
+def readEcho(raw: RawSegment) -> Echo:
+    """
+    The echo that a packet came as.
+    """
+    at = transportAt(raw.data)
+    return Echo(
+        isReply=raw.data[at] in ECHO_REPLIES,
+        sequence=int.from_bytes(raw.data[at + 6 : at + 8], "big"),
+        data=raw.data[at + _HEADER_LENGTH[Protocol.ICMP] :],
+    )
+
+
 # --- writing --------------------------------------------------------------------------------------
 
 

@@ -151,17 +151,17 @@ def _assign(routes: IPRoute, index: int, interface: Interface) -> None:
             routes.rule("add", priority=table, **rule)
     for text in interface.subnets:
         family = _FAMILIES[ipaddress.ip_network(text).version]
-        routes.route("add", family=family, dst=text, oif=index)
+        routes.route("replace", family=family, dst=text, oif=index)
     if interface.isDefault:
         gateways = {ipaddress.ip_address(each).version: each for each in interface.gateways}
         for version in {ipaddress.ip_interface(each).version for each in interface.addresses}:
             way = {"gateway": gateways[version]} if version in gateways else {}
             default = {"family": _FAMILIES[version], "dst": "default", "oif": index, **way}
             if interface.number is None:
-                routes.route("add", **default)
+                routes.route("replace", **default)
             else:
-                routes.route("add", priority=_METRIC + interface.number, **default)
-                routes.route("add", table=_FIRST_TABLE + interface.number, **default)
+                routes.route("replace", priority=_METRIC + interface.number, **default)
+                routes.route("replace", table=_FIRST_TABLE + interface.number, **default)
 
 
 def disableOffload(far: NetworkNamespace, name: str) -> None:

@@ -35,6 +35,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from holepunch.address import TransportAddress
 from holepunch.errors import SimulationStuck
 from holepunch.lab.clock import SimulatedClock
 from holepunch.lab.fabric import Fabric
@@ -112,6 +113,22 @@ class SimulatedHost:
             self.reactor.shutDown()
         for interface in self._places:
             self._internet.fabric.attach(interface, None)
+
+    def ping(
+        self, remote: str, size: int = 56, patience: float = 1.0, local: str | None = None
+    ) -> Deferred[float]:
+        """
+        Send an ICMP echo request.
+
+        @param remote: An IP address.
+        @param size: Bytes of data.
+        @param local: The address to send from; C{None}: the usual one.
+        @return: The round trip in seconds.
+        @raise TimeoutError: (from the Deferred) There was no reply for C{patience} seconds.
+        """
+        kernel = self.reactor.kernel
+        source = local or kernel.route(TransportAddress(remote, 0))
+        return kernel.pinger.ping(source, remote, size, patience)
 
     def move(self, *addresses: str, behind: str | None, interface: str | None = None) -> None:
         """

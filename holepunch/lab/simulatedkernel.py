@@ -19,7 +19,8 @@ from twisted.internet.interfaces import IReactorTime
 from holepunch.address import Family, TransportAddress
 from holepunch.lab.ippacket import RawSegment
 from holepunch.lab.refusal import resetFor, unreachableFor
-from holepunch.lab.simulatedpathmtu import PathMTUs
+from holepunch.lab.simulatedpathmtu import IP_PMTUDISC_WANT, PathMTUs
+from holepunch.lab.simulatedping import Pinger
 from holepunch.lab.simulatedsocket import DatagramSocket, SimulatedSocket, StreamSocket
 from holepunch.lab.simulatedtcp import TCPConnection
 from holepunch.lab.tcpstate import TCPState
@@ -45,6 +46,7 @@ class SimulatedKernel:
     @ivar hosts: The IP addresses of the host's interface.
     @param output: Sends a packet to the network.
     @param interfaceMTU: That of the interface with an address.
+    @ivar pinger: Sends and answers echoes.
     @ivar pathMTUs: What is known of the ways to others.
     """
 
@@ -58,6 +60,7 @@ class SimulatedKernel:
     ) -> None:
         self.clock = clock
         self.pathMTUs = PathMTUs(clock.seconds, interfaceMTU, 0)
+        self.pinger = Pinger(clock, lambda packet: self.transmitInPieces(packet, IP_PMTUDISC_WANT))
         self._reassembly = Reassembly()
         self.hosts = tuple(hosts)
         self._output = output
@@ -135,6 +138,8 @@ class SimulatedKernel:
                 self._receive(whole)
         elif packet.icmp is not None:
             self._receiveError(packet)
+        elif packet.protocol is Protocol.ICMP:
+            self.pinger.receive(packet)
 
     def _receiveSegment(self, packet: Packet) -> None:
         connection = self._connections.get((packet.destination, packet.source))

@@ -94,7 +94,5 @@ class PathMTUs:
             return [packet]
         if mode in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE):
             raise OSError(errno.EMSGSIZE, f"a datagram to {remote} is longer than {mtu} bytes")
-        if mode == IP_PMTUDISC_WANT:
-            packet = attrs.evolve(packet, payload=Dividable(packet.payload))
         self._identification += 1
-        return divided(packet, mtu, self._identification & 0xFFFFFFFF)
+        return divided(packet, mtu, self._identification & 0xFFFFFFFF, isDividable=True)

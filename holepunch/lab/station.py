@@ -18,7 +18,7 @@ from holepunch.lab.frames import Ignored, decodeFrame, encodeFrame
 from holepunch.lab.isolation import NetworkNamespace
 from holepunch.lab.links import Interface, disableOffload, layLink, setAddresses
 from holepunch.lab.wire import Wire
-from holepunch.nat import Packet, Protocol
+from holepunch.nat import Packet, Protocol, carriedProtocol
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +37,7 @@ class Block:
         """
         Does it stop this packet?
         """
-        return self.protocol in (None, packet.protocol) and self.remote in (None, remote)
+        return self.protocol in (None, carriedProtocol(packet)) and self.remote in (None, remote)
 
 
 class Station:
