@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from holepunch.address import Transport, TransportAddress
+from holepunch.address import Family, Transport, TransportAddress
 from holepunch.peer.localports import LocalPorts
 from holepunch.punch import Candidate, CandidateType, TCPType, gatheredCandidate
 
@@ -23,9 +23,12 @@ def hostCandidates(ports: LocalPorts, transports: Iterable[Transport]) -> tuple[
     One candidate for each address of this machine and each transport.
     """
     return tuple(
-        gatheredCandidate(CandidateType.HOST, transport, base, interface=interface)
+        gatheredCandidate(CandidateType.HOST, transport, base, interface=place)
         for transport in sorted(transports, key=lambda transport: transport.value)
-        for interface, base in enumerate(ports.bases(transport))
+        for family in Family
+        for place, base in enumerate(
+            base for base in ports.bases(transport) if base.family is family
+        )
     )
 
 

@@ -10,9 +10,10 @@ peer-reflexive ones.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
-from holepunch.address import Transport, TransportAddress
+from holepunch.address import Family, Transport, TransportAddress
 from holepunch.punch.candidate import Candidate, CandidateType, TCPType
 from holepunch.punch.pair import CandidatePair, PairState
 from holepunch.punch.priority import pairPriority
@@ -46,6 +47,7 @@ class CheckList:
         self._remote: dict[tuple[Transport, TransportAddress], Candidate] = {}
         self._pairs: dict[_Key, CandidatePair] = {}
         self._ordered: list[CandidatePair] | None = None
+        self._checkOrders: dict[Transport, list[CandidatePair]] = {}
 
     @property
     def localCandidates(self) -> tuple[Candidate, ...]:
@@ -75,6 +77,23 @@ class CheckList:
         The pairs of one transport, best first.
         """
         return [pair for pair in self.pairs if pair.transport is transport]
+
+    def inCheckOrder(self, transport: Transport) -> list[CandidatePair]:
+        """
+        The pairs of one transport in the order in which their first checks leave: best first, but
+        IPv6 and IPv4 take turns, so that neither waits for a family that is broken (RFC 8421
+        section 4). Do not change the list.
+        """
+        order = self._checkOrders.get(transport)
+        if order is None:
+            pairs = self.ofTransport(transport)
+            place: dict[CandidatePair, int] = {}
+            counts: Counter[Family] = Counter()
+            for pair in pairs:
+                place[pair] = counts[pair.base.family]
+                counts[pair.base.family] += 1
+            order = self._checkOrders[transport] = sorted(pairs, key=place.__getitem__)
+        return order
 
     def find(
         self, transport: Transport, base: TransportAddress, remote: TransportAddress
@@ -199,7 +218,11 @@ class CheckList:
         """
         for pair in self._pairs.values():
             pair.priority = self._priority(pair.local, pair.remote)
+        self._forgetOrder()
+
+    def _forgetOrder(self) -> None:
         self._ordered = None
+        self._checkOrders.clear()
 
     def _isWanted(self, candidate: Candidate) -> bool:
         return candidate.transport in self._transports and candidate.component == 1
@@ -234,7 +257,7 @@ class CheckList:
             worst = untried[-1]
             del self._pairs[worst.transport, worst.base, worst.remote.address]
         self._pairs[pair.transport, pair.base, remote.address] = pair
-        self._ordered = None
+        self._forgetOrder()
         return pair
 
 

@@ -353,7 +353,7 @@ class DatagramChecks:
                 return self._triggered[0]
             self._triggered.popleft()
         if self._isSearching:
-            for pair in self._checkList.ofTransport(Transport.UDP):
+            for pair in self._checkList.inCheckOrder(Transport.UDP):
                 if pair.state is PairState.WAITING:
                     return pair
         return None

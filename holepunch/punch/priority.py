@@ -48,19 +48,19 @@ def localPreference(
     kind: CandidateType, address: TransportAddress, preferred: Family, interface: int
 ) -> int:
     """
-    The middle part of a candidate's priority: private before public, then the family, then the
-    order of the interfaces.
+    The middle part of a candidate's priority: private before public, then the order of the
+    interfaces, then the family. So IPv6 and IPv4 take turns (RFC 8421 section 4).
 
     Only host candidates can be private: a reflexive address in a private range is seen from outside
     of some NAT.
 
-    @param interface: The place of the interface among the local ones, best first.
+    @param interface: The place of the address among those of its family, best first.
     """
-    preference = 0x3FFF - min(max(interface, 0), 0x3FFF)
+    preference = (0x3FFF - min(max(interface, 0), 0x3FFF)) << 1
     if kind is CandidateType.HOST and (address.isPrivate or address.isLoopback):
         preference |= 0x8000
     if address.family is preferred:
-        preference |= 0x4000
+        preference |= 1
     return preference
 
 
@@ -117,7 +117,7 @@ def gatheredCandidate(
     @param base: The local address that was bound, where it differs from C{address}.
     @param server: What told us the address, if anything: it is part of the foundation (RFC 8445
         section 5.1.1.3).
-    @param interface: The place of the interface among the local ones, best first.
+    @param interface: The place of the base among those of its family, best first.
     """
     sendingAddress = base if base is not None else address
     origin = f"{kind.value} {transport.value} {sendingAddress.host} {server}"

@@ -224,7 +224,7 @@ class StreamConnections:
         if not self._flow.mayConnect:
             return None
         busy = {id(live.pair) for live in self._live.values()}
-        for pair in self._checkList.ofTransport(Transport.TCP):
+        for pair in self._checkList.inCheckOrder(Transport.TCP):
             if pair.state is PairState.WAITING and pair.mayConnect and id(pair) not in busy:
                 return pair
         return None

@@ -163,6 +163,41 @@ class CheckListTests(SynchronousTestCase):
         self.assertIs(pair.remote.type, CandidateType.SERVER_REFLEXIVE)
         self.assertGreater(pair.priority, before)
 
+    def test_families(self) -> None:
+        """
+        Checks of IPv6 and IPv4 take turns, each family's in the order of their priorities, and both
+        sides have the same order.
+        """
+        alice, bob = checkList(True), checkList(False)
+        texts = [
+            [f"[2001:db8:{side}::{number}]:5" for number in range(1, 4)] + [f"203.0.113.{side}:5"]
+            for side in (1, 2)
+        ]
+        hers, his = (
+            [
+                gatheredCandidate(
+                    CandidateType.HOST, Transport.UDP, address(text), interface=number % 3
+                )
+                for number, text in enumerate(side)
+            ]
+            for side in texts
+        )
+        for mine, others, checks in ((hers, his, alice), (his, hers, bob)):
+            for candidate in mine:
+                checks.addLocal(candidate)
+            for candidate in others:
+                checks.addRemote(candidate)
+        order = alice.inCheckOrder(Transport.UDP)
+        self.assertEqual([":" in pair.base.host for pair in order[:3]], [True, False, True])
+        six = [pair.priority for pair in order if ":" in pair.base.host]
+        self.assertEqual(six, sorted(six, reverse=True))
+        self.assertEqual(len(order), 10)
+        self.assertEqual(
+            [(pair.base, pair.remote.address) for pair in order],
+            [(pair.remote.address, pair.base) for pair in bob.inCheckOrder(Transport.UDP)],
+        )
+        self.assertEqual(alice.inCheckOrder(Transport.TCP), [])
+
     def test_learnMapped(self) -> None:
         """
         A mapped address is one of our candidates, or a peer-reflexive one.

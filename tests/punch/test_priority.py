@@ -60,10 +60,11 @@ class PriorityTests(SynchronousTestCase):
 
     def test_familyAndInterface(self) -> None:
         """
-        The preferred family goes first, then the earlier interface.
+        The earlier interface goes first, then the preferred family: the two take turns.
         """
         four, six = host("198.51.100.7:5"), host("[2001:db8::7]:5")
         self.assertGreater(six.priority, four.priority)
+        self.assertGreater(four.priority, host("[2001:db8::8]:5", interface=1).priority)
         preferred = gatheredCandidate(
             CandidateType.HOST,
             Transport.UDP,
