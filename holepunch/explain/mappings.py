@@ -18,6 +18,9 @@ from holepunch.explain.wording import listed
 
 # How long an assist listener may take to answer.
 _PATIENCE = 1.5
+# Later than this the service may have seen another port of the peer, on which it waits to be called
+# (L{holepunch.punch.waitingport}); earlier only where the first port showed two addresses already.
+_FIRST = 1.5
 
 
 def differing(case: Case, own: Side | None, other: Side | None, kind: Transport) -> list[Evidence]:
@@ -40,7 +43,7 @@ def differing(case: Case, own: Side | None, other: Side | None, kind: Transport)
             ]
     if other is None:
         return []
-    candidates = sorted(other.reflexiveOfPeer(kind), key=lambda each: each.foundation)
+    candidates = sorted(other.reflexiveOfPeer(kind, _FIRST), key=lambda each: each.foundation)
     for _, group in itertools.groupby(candidates, key=lambda each: each.foundation):
         addresses = list(dict.fromkeys(each.address for each in group))
         if len(addresses) > 1:

@@ -8,7 +8,6 @@ Driven by: L{holepunch.explain.explanation}.
 
 from __future__ import annotations
 
-from holepunch.errors import PeerVanished, WrongPeer
 from holepunch.explain.case import Case, Evidence
 from holepunch.explain.cause import Cause
 from holepunch.explain.finding import Finding, Rule
@@ -33,11 +32,10 @@ _BY_ERROR = {
     "NoLocalPort": Cause.LOCAL_PORTS,
     "CannotListen": Cause.LOCAL_PORTS,
 }
-# The errors of sessions, whose trace has but their sentence.
-_BY_REASON = {
-    str(PeerVanished()): Cause.PEER_VANISHED,
-    str(WrongPeer()): Cause.WRONG_IDENTITY,
-    "the other side broke off the TLS handshake": Cause.WRONG_IDENTITY,
+# The errors that end a session under way, and say it all.
+_BY_SESSION_ERROR = {
+    "PeerVanished": Cause.PEER_VANISHED,
+    "WrongPeer": Cause.WRONG_IDENTITY,
 }
 _NO_PORT = "no local port could be opened"
 _CANCELLED = "the session was cancelled"
@@ -110,7 +108,7 @@ def namedError(case: Case) -> Finding | None:
     The error says it all.
     """
     side = case.focus
-    cause = _BY_REASON.get(side.reason)
+    cause = _BY_SESSION_ERROR.get(side.failed.error) if side.failed is not None else None
     if cause is None and side.connected is None:
         cause = _BY_ERROR.get(side.error or "")
     if cause is None:

@@ -86,9 +86,11 @@ class Side:
             return self.introduced.at
         return self.trace.events[0].at if self.trace.events else 0.0
 
-    def _candidates(self, kind: EventKind) -> tuple[Candidate, ...]:
+    def _candidates(self, kind: EventKind, until: float = float("inf")) -> tuple[Candidate, ...]:
         found = []
         for step in self.ofKind(kind):
+            if step.at > until:
+                continue
             with contextlib.suppress(BadCandidate):
                 found.append(Candidate.parse(step.detail))
         return tuple(found)
@@ -224,13 +226,17 @@ class Side:
         """
         return self.registered is not None and self.registered.isBehindNAT
 
-    def reflexiveOfPeer(self, transport: Transport) -> tuple[Candidate, ...]:
+    def reflexiveOfPeer(
+        self, transport: Transport, within: float = float("inf")
+    ) -> tuple[Candidate, ...]:
         """
         Where the service saw the other side.
+
+        @param within: In the first seconds of the session.
         """
         return tuple(
             each
-            for each in self.remoteCandidates
+            for each in self._candidates(EventKind.REMOTE_CANDIDATE, self.startedAt + within)
             if each.transport is transport and each.type is CandidateType.SERVER_REFLEXIVE
         )
 

@@ -45,7 +45,7 @@ def connected(case: Case) -> Finding | None:
     seconds = lost.at - (path.at - case.focus.startedAt)
     words = f"{seconds:.1f} s later the path was lost: {lost.text}"
     if len(case.sides) == 1 and path.transport is Transport.UDP:
-        words += f"; or {case.nameOfOther(side)} closed it, for over UDP nobody says goodbye"
+        words += f"; or {case.nameOfOther(side)} closed it, and its goodbye was lost"
     return Finding(
         cause=Cause.PATH_LOST,
         sentences=(*sentences, f"{words}."),
@@ -129,7 +129,7 @@ def _loss(case: Case) -> Evidence | None:
     for side in case.sides:
         other = case.other(side)
         for each in side.ofKind(EventKind.LOST):
-            # Over UDP nobody says goodbye: a path that was closed there is lost here.
+            # A goodbye over UDP may not arrive: a path that was closed there is lost here.
             if other is None or not _isClosed(other, each.at):
                 return case.evidence(side, each.at, each.detail)
     for side in case.sides:

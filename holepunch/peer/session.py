@@ -255,6 +255,7 @@ class Session:
                 at=self._reactor.seconds(),
                 session=self.introduction.sessionID,
                 reason="the session was cancelled" if isCancelled else text,
+                error="" if isCancelled else type(failure.value).__name__,
                 fates=failure.value.fates if isinstance(failure.value, NoPathFound) else (),
             )
         )

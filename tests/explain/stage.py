@@ -61,7 +61,6 @@ class StageTestCase(CommandTestCase):
         Start a command that writes a trace.
         """
         options = self.options(trace=self.files / f"{name}.trace", timeout=30.0, **changes)
-        options.identity.parent.mkdir()
         running = self.start(host, use, Told(), name=name, options=options)
         self.commands[name] = running
         return running

@@ -221,7 +221,6 @@ class ServiceTests(CauseTestCase):
             await Deferred()
 
         options = self.options(trace=self.files / "impostor.trace")
-        options.identity.parent.mkdir()
         running = self.start("alice", use, Told(), name="bob", options=options)
         running.addErrback(lambda failure: None)
         network.internet.advance(20.0)
