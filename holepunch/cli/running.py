@@ -31,6 +31,7 @@ from holepunch.errors import (
     HolepunchError,
     UsageError,
 )
+from holepunch.peer.steadytime import keepSteady
 
 _USAGE = (UsageError, BadAddress, BadIdentity, BadName, BadPeerID, BadTrace)
 _SIGNALLED = 128
@@ -136,6 +137,7 @@ def run(main: Main, output: Output) -> NoReturn:
     from twisted.internet import reactor as imported
 
     reactor: Any = imported
+    keepSteady(reactor)
     logTo(output)
     command = Run(reactor, main, output)
 

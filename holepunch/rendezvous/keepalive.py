@@ -76,6 +76,14 @@ class Keepalive:
             if self._silentIntervals >= SILENT_INTERVALS:
                 self._giveUp()
                 return
-            due += self.interval
+            # A clock that is set forward, or a machine that slept, makes many intervals pass at
+            # once: after each ping the other side has a whole one nevertheless.
+            self._heardAt += now - due
+            due = now + self.interval
             self._ping()
+        elif due - now > self.interval:
+            # It was set back.
+            self._heardAt = now
+            self._silentIntervals = 0
+            due = now + self.interval
         self._call = self._clock.callLater(max(0.0, due - now), self._check)

@@ -50,6 +50,39 @@ class KeepaliveTests(SynchronousTestCase):
         self.pass_(20)
         self.assertEqual((self.pings, self.ends), ([17.0, 27.0], [37.0]))
 
+    def test_clockSetForward(self) -> None:
+        """
+        When an hour passes at once, there is still a whole interval for the answer to each ping.
+        """
+        self.pass_(5)
+        self.clock.advance(3600.0)
+        self.clock.advance(0.0)
+        self.assertEqual((len(self.pings), self.ends), (1, []))
+        self.pass_(9)
+        self.keepalive.heard()
+        self.pass_(9)
+        self.assertEqual((len(self.pings), self.ends), (1, []))
+        self.clock.advance(3600.0)
+        self.pass_(19)
+        self.assertEqual((len(self.pings), self.ends), (3, []))
+        self.pass_(1)
+        self.assertEqual(len(self.ends), 1)
+
+    def test_clockSetBack(self) -> None:
+        """
+        A clock that is set back delays a ping by no more than an interval from when that is seen.
+        """
+        self.pass_(9)
+        self.keepalive.heard()
+        # The timers of a reactor would be late, too; that of the test is not.
+        self.clock.rightNow -= 3600.0
+        for call in self.clock.getDelayedCalls():
+            call.reset(1.0)
+        self.pass_(1)
+        self.assertEqual(self.pings, [])
+        self.pass_(10)
+        self.assertEqual(len(self.pings), 1)
+
     def test_answered(self) -> None:
         """
         A ping that is answered starts the count anew.
