@@ -55,6 +55,14 @@ class PeerConfig:
     @ivar sessionLimit: How many sessions may be under way at once.
     @ivar initialReconnectDelay: Seconds before the first try to register again.
     @ivar maxReconnectDelay: Seconds to which that delay grows.
+    @ivar pathGrace: Seconds for which a connection outlives its last path.
+    @ivar relayStandby: Seconds for which a better path has to work before the others are dropped.
+    @ivar upgradeInterval: Seconds after which a direct path is looked for again while only the
+        relay works; the time doubles up to C{longestUpgradeInterval}. 0 for never.
+    @ivar longestRepairDelay: Seconds between two attempts to find a path, at most.
+    @ivar linkIdleTimeout: Seconds after which a connection without any stream is closed.
+    @ivar mappingLifetime: Seconds after which a NAT on the way is known to end every UDP mapping,
+        used or not; paths are replaced before that. Without it, that is learned from losses.
     @ivar interfaceInterval: Seconds between two looks at this machine's addresses; it registers
         anew when they have changed.
     """
@@ -71,4 +79,11 @@ class PeerConfig:
     sessionLimit: int = 64
     initialReconnectDelay: float = 0.5
     maxReconnectDelay: float = 30.0
+    pathGrace: float = attrs.field(default=60.0, validator=_positive)
+    relayStandby: float = attrs.field(default=30.0, validator=_positive)
+    upgradeInterval: float = attrs.field(default=60.0, validator=attrs.validators.ge(0))
+    longestUpgradeInterval: float = attrs.field(default=600.0, validator=_positive)
+    longestRepairDelay: float = attrs.field(default=10.0, validator=_positive)
+    linkIdleTimeout: float = attrs.field(default=10.0, validator=_positive)
+    mappingLifetime: float | None = None
     interfaceInterval: float = attrs.field(default=5.0, validator=_positive)

@@ -160,6 +160,28 @@ class Connected:
 
 
 @attrs.frozen(kw_only=True)
+class Moved:
+    """
+    A connection goes another way now; what it carries goes on.
+
+    @ivar session: That with which the connection began.
+    @ivar path: C{"direct"}, C{"relay"}, or C{None} while there is no way at all.
+    @ivar gap: Seconds for which there was none before.
+    """
+
+    at: float
+    session: str
+    remotePeer: PeerID
+    remoteName: str | None
+    path: str | None
+    transport: Transport | None
+    local: TransportAddress | None
+    remote: TransportAddress | None
+    candidate: str | None
+    gap: float = 0.0
+
+
+@attrs.frozen(kw_only=True)
 class Failed:
     """
     A session ended without a path.
@@ -187,5 +209,6 @@ PeerEvent: TypeAlias = (
     | Signalled
     | Punched
     | Connected
+    | Moved
     | Failed
 )

@@ -16,6 +16,7 @@ import attrs
 from holepunch.address import Family, Transport, TransportAddress
 from holepunch.peer.localports import LocalPorts
 from holepunch.punch import Candidate, CandidateType, TCPType, gatheredCandidate
+from holepunch.punch.priority import OTHER_TRANSPORT_PENALTY
 
 
 def hostCandidates(ports: LocalPorts, transports: Iterable[Transport]) -> tuple[Candidate, ...]:
@@ -43,6 +44,24 @@ def waitingCandidates(ports: LocalPorts, transports: Iterable[Transport]) -> tup
             isWaiting=True,
         )
         for candidate in hostCandidates(ports, transports)
+    )
+
+
+def preferringUDP(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """
+    The same candidates, ranked for a session whose paths all carry datagrams: UDP first.
+
+    What the other side announces is ranked for streams, TCP first (RFC 6544 section 4.2).
+    """
+    shift = OTHER_TRANSPORT_PENALTY << 24
+    return tuple(
+        attrs.evolve(
+            each,
+            priority=min(each.priority + shift, (1 << 31) - 1)
+            if each.transport is Transport.UDP
+            else max(each.priority - shift, 1),
+        )
+        for each in candidates
     )
 
 

@@ -16,8 +16,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from holepunch.errors import PathLost
-from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.events import Connected
+from holepunch.peer.openpath import OpenPath
 from holepunch.peer.securestream import SecureStream
 
 PING = b"holepunch-ping"
@@ -101,7 +101,7 @@ class PingPath:
     """
 
     def __init__(
-        self, clock: IReactorTime, connected: Connected, outcome: SecureStream | DatagramPath
+        self, clock: IReactorTime, connected: Connected, outcome: SecureStream | OpenPath
     ) -> None:
         self.connected = connected
         self._outcome = outcome
@@ -114,7 +114,7 @@ class PingPath:
         One round trip, in seconds; fails with L{PathLost<holepunch.errors.PathLost>} when the path
         is lost.
         """
-        if isinstance(self._outcome, DatagramPath):
+        if isinstance(self._outcome, OpenPath):
             return self._outcome.ping()
         return self._asker.ping()
 
@@ -122,7 +122,7 @@ class PingPath:
         """
         Fails when the path is lost or closed.
         """
-        if isinstance(self._outcome, DatagramPath):
+        if isinstance(self._outcome, OpenPath):
             return self._outcome.whenLost()
         return self._asker.whenLost()
 
@@ -130,7 +130,7 @@ class PingPath:
         """
         Close the path.
         """
-        if isinstance(self._outcome, DatagramPath):
+        if isinstance(self._outcome, OpenPath):
             self._outcome.close()
         else:
             self._outcome.loseConnection()

@@ -68,6 +68,12 @@ class ProofDriver:
         self._proof.receive(data, source, self._clock.seconds())
         self._pump()
 
+    def begin(self) -> None:
+        """
+        Do now what the timer would do in a moment.
+        """
+        self._timedOut()
+
     def probe(self) -> None:
         """
         Measure the round trip.

@@ -8,12 +8,31 @@ Driven by: L{holepunch.peer.sessions}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from holepunch.errors import HolepunchError
-from holepunch.peer.session import Session
+from holepunch.peer.events import Connected
+
+
+@attrs.frozen(kw_only=True)
+class Reached:
+    """
+    What a request led to.
+
+    @ivar outcome: The stream, or the path for datagrams.
+    @ivar connected: What there is to tell about the path.
+    @ivar end: Lets go of it.
+    """
+
+    outcome: Any
+    connected: Connected
+    end: Callable[[Exception], None]
 
 
 class SessionRequest:
@@ -23,17 +42,17 @@ class SessionRequest:
     A coroutine that is cancelled while it runs, and not while it waits, goes on: hence it has to
     ask, with L{mustBeWanted}, after everything that calls the program.
 
-    @ivar outcome: Fires with a session whose path is there. Cancelling it gives up.
+    @ivar outcome: Fires when the peer is reached. Cancelling it gives up.
     """
 
     _log = Logger()
 
     def __init__(self) -> None:
-        self.outcome: Deferred[Session] = Deferred(lambda _: self.giveUp(CancelledError()))
+        self.outcome: Deferred[Reached] = Deferred(lambda _: self.giveUp(CancelledError()))
         self._reason: Exception | None = None
-        self._work: Deferred[Session] | None = None
+        self._work: Deferred[Reached] | None = None
 
-    def follow(self, work: Deferred[Session]) -> None:
+    def follow(self, work: Deferred[Reached]) -> None:
         """
         C{work} does what was asked for.
         """
@@ -56,11 +75,11 @@ class SessionRequest:
         if self._reason is not None:
             raise self._reason
 
-    def _succeeded(self, session: Session) -> None:
+    def _succeeded(self, reached: Reached) -> None:
         if self._reason is None:
-            self.outcome.callback(session)
+            self.outcome.callback(reached)
             return
-        session.end(self._reason)
+        reached.end(self._reason)
         if not self.outcome.called:
             self.outcome.errback(self._reason)
 

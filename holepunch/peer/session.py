@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,33 +21,46 @@ from holepunch.errors import HolepunchError, NoLocalPort, NoPathFound
 from holepunch.identity import Identity
 from holepunch.peer.assist import AssistClient
 from holepunch.peer.config import PeerConfig
+from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.driver import Outcome, SessionDriver
 from holepunch.peer.events import Connected, Failed, Mapped, PeerEvent, Punched, Signalled
-from holepunch.peer.gathering import hostCandidates, oneOfEachHost, waitingCandidates
+from holepunch.peer.framedpath import FramedPath
+from holepunch.peer.gathering import (
+    hostCandidates,
+    oneOfEachHost,
+    preferringUDP,
+    waitingCandidates,
+)
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.registration import MainConnectionState
-from holepunch.punch import Candidate, PunchEvent, SessionConfig
+from holepunch.peer.relayallocation import RelayAllocation
+from holepunch.peer.relayedpath import RelayedPath, relayedCandidate
+from holepunch.peer.securestream import SecureStream
+from holepunch.punch import Candidate, CandidateType, Path, PunchEvent, SessionConfig
 from holepunch.punch.nomination import HeadStart
-from holepunch.rendezvous.introduction import EndReason, Introduction, SessionEnd
+from holepunch.punch.pairproof import PairProofConfig
+from holepunch.rendezvous.introduction import EndReason, Introduction, RelayPolicy, SessionEnd
 from holepunch.tls import IdentityTLS
+
+SessionPath = SecureStream | DatagramPath | FramedPath | RelayedPath
 
 
 class Session:
     """
     A session from its introduction to its path, and the path afterwards.
 
+    With a relay it may find two: the one through the relay, and a direct one later.
+
     @ivar introduction: What the service told us.
     @ivar ports: The local ports that it uses.
-    @ivar path: Fires with the stream or the datagram path, or fails with why there is none.
-    @ivar connected: What there is to tell about the path; C{None} before there is one.
-    @ivar outcome: The path.
+    @ivar path: Fires with the first path, or fails with why there is none.
+    @ivar connected: What there is to tell about that path; C{None} before there is one.
     @ivar isForPings: Did another peer open it, and does the program know nothing of it?
     """
 
     _log = Logger()
-    outcome: Outcome
 
     def __init__(
         self,
@@ -59,16 +72,20 @@ class Session:
         demultiplexer: Demultiplexer,
         config: PeerConfig,
         *,
+        relay: RelayAllocation | None = None,
         applications: Sequence[bytes],
         startedAt: float,
         timeout: float,
         observe: Callable[[PeerEvent], None],
+        found: Callable[[Session, DatagramPath | FramedPath | RelayedPath, Connected], None],
         ended: Callable[[Session], None],
     ) -> None:
         """
+        @param relay: Our allocation at the relay, where the session may use one.
         @param applications: What the stream may be used for (ALPN), the preferred one first.
         @param startedAt: When it was asked for.
         @param timeout: Seconds that are left for finding a path.
+        @param found: Called with each path for datagrams, before C{path} fires.
         @param ended: Called once, when nothing of the session is left, its path included.
         """
         self._reactor = reactor
@@ -79,7 +96,8 @@ class Session:
         self._main = main
         self._startedAt = startedAt
         self._observe = observe
-        self._ended = ended
+        self._found = found
+        self._ended: Callable[[Session], None] | None = ended
         self._tls = IdentityTLS(identity, introduction.remote, applications)
         self._driver = SessionDriver(
             reactor,
@@ -89,6 +107,7 @@ class Session:
                 remoteCredentials=introduction.remoteCredentials,
                 randomBytes=os.urandom,
                 transports=frozenset(introduction.transports),
+                preferredTransport=Transport.UDP if introduction.isMovable else Transport.TCP,
                 tcpFlow=introduction.flow,
                 isRequester=introduction.isRequester,
                 nomination=HeadStart(config.headStart),
@@ -101,6 +120,7 @@ class Session:
             demultiplexer,
             self._newTLS,
             (identity.peerID, introduction.remote),
+            isMovable=introduction.isMovable,
             observe=self._punched,
             sayReady=self._sayReady,
             openWaitingPort=self._openWaitingPort,
@@ -108,8 +128,14 @@ class Session:
         )
         self._assists: list[AssistClient] = []
         self._demultiplexer = demultiplexer
-        self.path: Deferred[Outcome] = self._driver.result
-        self.path.addCallbacks(self._succeeded, self._failed)
+        self.path: Deferred[SessionPath] = Deferred(lambda _: self.end(CancelledError()))
+        self._waiting: Deferred[SessionPath] | None = self.path
+        self._failure: Failure | None = None
+        self._isFinished = False
+        self._relayed: RelayedPath | None = None
+        if relay is not None and introduction.isMovable:
+            self._relayed = self._makeRelayed(relay, identity, config, timeout)
+        self._driver.result.addCallbacks(self._succeeded, self._failed)
 
     @property
     def isUnderWay(self) -> bool:
@@ -122,13 +148,27 @@ class Session:
         """
         Punch, unless the session has ended already.
         """
-        if self._driver.isOver:
-            return
+        if self._relayed is not None:
+            self._relayed.start()
+        if self.introduction.relay is RelayPolicy.ONLY:
+            self._driver.end(NoPathFound("only the relay may be used, and it could not be"))
+        elif not self._driver.isOver:
+            self._startPunching()
+        self._takeRelayed(self.introduction.remoteCandidates)
+
+    def _startPunching(self) -> None:
         # Two listeners show whether the NAT maps by destination.
         self._ask(self.ports, listeners=2)
         transports = self.introduction.transports
-        self._driver.addLocalCandidates(hostCandidates(self.ports, transports))
-        self._driver.addRemoteCandidates(self.introduction.remoteCandidates)
+        self._driver.addLocalCandidates(self._ranked(hostCandidates(self.ports, transports)))
+        self._addRemote(self.introduction.remoteCandidates)
+
+    def _ranked(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        return preferringUDP(candidates) if self.introduction.isMovable else candidates
+
+    def _addRemote(self, candidates: Sequence[Candidate]) -> None:
+        direct = [each for each in candidates if each.type is not CandidateType.RELAYED]
+        self._driver.addRemoteCandidates(self._ranked(direct))
 
     def _ask(self, ports: LocalPorts, listeners: int) -> None:
         assist = AssistClient(
@@ -150,7 +190,8 @@ class Session:
         The other peer may be reached there, too.
         """
         self._signalled("candidates", isOutgoing=False)
-        self._driver.addRemoteCandidates(candidates)
+        self._addRemote(candidates)
+        self._takeRelayed(candidates)
 
     def remoteReady(self) -> None:
         """
@@ -164,14 +205,68 @@ class Session:
         The other side, or the service, says that the session is over; a path that is up stays up.
         """
         self._signalled("end", isOutgoing=False)
-        if end.reason is not EndReason.DONE and self._driver.selected is None:
-            self._driver.end(end.asError())
+        if end.reason is EndReason.DONE:
+            return
+        error = end.asError()
+        if self._driver.selected is None:
+            self._driver.end(error)
+        if self._relayed is not None and not self._relayed.isProven:
+            self._relayed.close()
 
     def end(self, reason: Exception) -> None:
         """
         End the session, or close its path.
         """
         self._driver.end(reason)
+        if self._relayed is not None:
+            self._relayed.close()
+
+    # --- the relay ------------------------------------------------------------------------------
+
+    def _makeRelayed(
+        self, relay: RelayAllocation, identity: Identity, config: PeerConfig, timeout: float
+    ) -> RelayedPath | None:
+        introduction = self.introduction
+        if introduction.relayLocal is None or introduction.relayRemote is None:
+            return None
+        return RelayedPath(
+            self._reactor,
+            relay,
+            (identity.peerID, introduction.remote),
+            PairProofConfig(
+                isControlling=introduction.isControlling,
+                local=introduction.relayLocal,
+                remote=introduction.relayRemote,
+                candidate=relayedCandidate(),
+                randomBytes=os.urandom,
+                patience=timeout,
+                keepaliveInterval=config.keepaliveInterval,
+            ),
+            allocated=self._allocated,
+            proven=self._relayProven,
+            ended=self._relayEnded,
+        )
+
+    def _takeRelayed(self, candidates: Sequence[Candidate]) -> None:
+        for candidate in candidates:
+            if candidate.type is CandidateType.RELAYED and self._relayed is not None:
+                self._relayed.addRemote(candidate.address)
+
+    def _allocated(self, candidate: Candidate) -> None:
+        # A relay that is not the service's own tells nobody but us.
+        sent = self._main.client.sendCandidates(self.introduction.sessionID, [candidate])
+        sent.addErrback(_ignore)
+
+    def _relayProven(self, relayed: RelayedPath) -> None:
+        self._use(relayed, relayed.path, self._reactor.seconds())
+        if self._driver.isOver:
+            self._finish(SessionEnd(EndReason.DONE))
+
+    def _relayEnded(self, relayed: RelayedPath, reason: str) -> None:
+        self._relayed = None
+        if self._failure is not None:
+            self._giveUp(self._failure)
+        self._endIfOver()
 
     # --- the driver -----------------------------------------------------------------------------
 
@@ -226,11 +321,25 @@ class Session:
             )
         )
 
-    def _succeeded(self, outcome: Outcome) -> Outcome:
+    # --- what comes of it -----------------------------------------------------------------------
+
+    def _succeeded(self, outcome: Outcome) -> None:
         path = self._driver.selected
         assert path is not None
-        self.outcome = outcome
-        self.connected = Connected(
+        if self._relayed is not None and not self._relayed.isProven:
+            self._relayed.close()
+        self._finish(SessionEnd(EndReason.DONE))
+        self._use(outcome, path, self._driver.selectedAt)
+
+    def _failed(self, failure: Failure) -> None:
+        self._failure = failure
+        if self._relayed is None:
+            self._giveUp(failure)
+        elif self._relayed.isProven:
+            self._finish(SessionEnd(EndReason.DONE))
+
+    def _use(self, outcome: SessionPath, path: Path, selectedAt: float) -> None:
+        connected = Connected(
             at=self._reactor.seconds(),
             session=self.introduction.sessionID,
             remotePeer=self.introduction.remote,
@@ -240,37 +349,58 @@ class Session:
             local=path.local,
             remote=path.remote,
             candidate=path.remoteCandidate.type.value,
-            seconds=self._driver.selectedAt - self._startedAt,
+            seconds=selectedAt - self._startedAt,
         )
-        self._finish(SessionEnd(EndReason.DONE))
-        self._observe(self.connected)
-        return outcome
+        if self.connected is None:
+            self.connected = connected
+        if isinstance(outcome, SecureStream):
+            self._observe(connected)
+        else:
+            self._found(self, outcome, connected)
+        waiting, self._waiting = self._waiting, None
+        # Whoever heard of the path may have given up.
+        if waiting is not None and not waiting.called:
+            waiting.callback(outcome)
 
-    def _failed(self, failure: Failure) -> Failure:
+    def _giveUp(self, failure: Failure) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return
         text = failure.getErrorMessage()
         isCancelled = not isinstance(failure.value, HolepunchError)
         self._finish(SessionEnd(EndReason.CANCELLED if isCancelled else EndReason.FAILED, text))
-        self._observe(
-            Failed(
-                at=self._reactor.seconds(),
-                session=self.introduction.sessionID,
-                reason="the session was cancelled" if isCancelled else text,
-                error="" if isCancelled else type(failure.value).__name__,
-                fates=failure.value.fates if isinstance(failure.value, NoPathFound) else (),
+        if self.introduction.continues is None:
+            self._observe(
+                Failed(
+                    at=self._reactor.seconds(),
+                    session=self.introduction.sessionID,
+                    reason="the session was cancelled" if isCancelled else text,
+                    error="" if isCancelled else type(failure.value).__name__,
+                    fates=failure.value.fates if isinstance(failure.value, NoPathFound) else (),
+                )
             )
-        )
-        return failure
+        if not waiting.called:
+            waiting.errback(failure)
 
     def _finish(self, end: SessionEnd) -> None:
         """
         The punching is over, with or without a path.
         """
+        if self._isFinished:
+            return
+        self._isFinished = True
         for assist in self._assists:
             assist.stop()
         self._main.client.endSession(self.introduction.sessionID, end).addErrback(_ignore)
 
     def _driverEnded(self, driver: SessionDriver) -> None:
-        self._ended(self)
+        self._endIfOver()
+
+    def _endIfOver(self) -> None:
+        if self._relayed is None and self._driver.isOver:
+            ended, self._ended = self._ended, None
+            if ended is not None:
+                ended(self)
 
 
 def _ignore(failure: Failure) -> None:

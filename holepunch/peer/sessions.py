@@ -1,7 +1,7 @@
 """
 All sessions of one peer: asking for them, and answering when others ask.
 
-Owns: the table of sessions; which local ports a session uses; who gets a path that others opened.
+Owns: the table of sessions; who gets a path or a stream that others opened.
 Knows nothing of: how a session is punched.
 Driven by: L{holepunch.peer.peer.Peer} and, as L{IRendezvousEvents}, the main connection.
 """
@@ -9,47 +9,52 @@ Driven by: L{holepunch.peer.peer.Peer} and, as L{IRendezvousEvents}, the main co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from holepunch.address import Transport
 from holepunch.errors import (
     HolepunchError,
-    PeerIdentityChanged,
     RendezvousError,
     SessionRefused,
-    SessionTimedOut,
 )
-from holepunch.identity import Identity, PeerID
+from holepunch.identity import Identity
 from holepunch.interfaces import IHostAddresses, IRendezvousEvents
 from holepunch.peer.access import Access, Undecided
+from holepunch.peer.asking import Asking
 from holepunch.peer.config import PeerConfig, SessionOptions
-from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.demultiplexer import Demultiplexer
-from holepunch.peer.driver import Outcome
-from holepunch.peer.events import Introduced, PeerEvent, Refused, Requested
-from holepunch.peer.gathering import hostCandidates
-from holepunch.peer.hosts import hostsOf
+from holepunch.peer.events import Connected, Introduced, PeerEvent, Refused
+from holepunch.peer.link import Link, LinkPath
+from holepunch.peer.links import Links
 from holepunch.peer.localports import LocalPorts
+from holepunch.peer.openpath import OpenPath
 from holepunch.peer.ping import PING
+from holepunch.peer.quicstream import QUICStream
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
-from holepunch.peer.request import SessionRequest
+from holepunch.peer.request import Reached
 from holepunch.peer.securestream import SecureStream
-from holepunch.peer.session import Session
+from holepunch.peer.session import Session, SessionPath
 from holepunch.punch import Candidate
-from holepunch.rendezvous.introduction import Answer, EndReason, Introduction, SessionEnd
+from holepunch.rendezvous.introduction import (
+    Answer,
+    Introduction,
+    SessionEnd,
+    Use,
+)
 
 _ANSWER_TIMEOUT = 30.0
 _PING_PATHS = 64
 
-StreamAcceptor = Callable[[SecureStream], None]
-_Outcome = TypeVar("_Outcome", SecureStream, DatagramPath)
-DatagramAcceptor = Callable[[DatagramPath], None]
+_CONTINUE_TIMEOUT = 15.0
+_VERIFY_TIMEOUT = 2.5
+
+StreamAcceptor = Callable[[Any], None]
+DatagramAcceptor = Callable[[Any], None]
 
 
 @implementer(IRendezvousEvents)
@@ -58,6 +63,7 @@ class Sessions:
     The sessions of one peer.
 
     @ivar access: Who may connect.
+    @ivar links: What connects us with others over paths for datagrams.
     @ivar streamAcceptors: Who takes streams that others open, by application (ALPN); the stream is
         aborted when there is none.
     @ivar datagramAcceptor: Who takes datagram paths that others open.
@@ -84,8 +90,9 @@ class Sessions:
         self.access = access if access is not None else Access()
         self._undecided: dict[str, Undecided] = {}
         self._sessions: dict[str, Session] = {}
-        self._isWarmRequested = False
-        self._requests: list[SessionRequest] = []
+        self._isVerifying = False
+        self.links = Links(reactor, identity, config, self, observe)
+        self._asking = Asking(reactor, hosts, demultiplexer, self, self.links, self.access, observe)
         self.streamAcceptors: dict[bytes, StreamAcceptor] = {}
         self.datagramAcceptor: DatagramAcceptor | None = None
         self.keeper: RegistrationKeeper
@@ -94,125 +101,83 @@ class Sessions:
 
     def request(
         self, target: str, options: SessionOptions, application: bytes
-    ) -> Deferred[Session]:
+    ) -> Deferred[Reached]:
         """
-        Reach a peer.
+        Reach a peer: over a link that there is already, or in a session.
 
         @param target: Its name or peer ID.
         @param application: What a stream is to be used for (ALPN).
-        @return: Fires with a session whose path is there. Cancelling it lets go of everything.
+        @return: Fires with what was reached. Cancelling it lets go of everything.
         """
-        startedAt = self._reactor.seconds()
+        return self._asking.request(target, options, application)
 
-        def tooLate(result: object, seconds: float) -> Session:
-            raise SessionTimedOut(
-                f"there was no introduction to {target} within {seconds:g} seconds: can the"
-                " rendezvous service be reached?"
-            )
+    # --- links ----------------------------------------------------------------------------------
 
-        request = SessionRequest()
-        self._requests.append(request)
-        introduced = Deferred.fromCoroutine(
-            self._introduce(request, target, options, application, startedAt)
+    def continueLink(self, link: Link) -> Deferred[None]:
+        """
+        Look for another path for a link.
+        """
+        return self._asking.continueLink(link)
+
+    def streamOpened(self, link: Link, stream: QUICStream, application: bytes) -> None:
+        """
+        The other side of a link has opened a stream.
+        """
+        admitting = Deferred.fromCoroutine(self._admitStream(link, application))
+        admitting.addCallbacks(
+            lambda acceptor: self._give(stream, acceptor, stream.abortConnection),
+            lambda failure: self._notAdmitted(failure, stream),
         )
-        introduced.addTimeout(options.timeout, self._reactor, tooLate)
-        introduced.addBoth(self._requestEnded, request)
-        request.follow(introduced.addCallback(self._start, target))
-        return request.outcome
 
-    def _requestEnded(
-        self, result: Session | Failure, request: SessionRequest
-    ) -> Session | Failure:
-        self._requests.remove(request)
-        return result
-
-    async def _introduce(
-        self,
-        request: SessionRequest,
-        target: str,
-        options: SessionOptions,
-        application: bytes,
-        startedAt: float,
-    ) -> Session:
-        main = await self.keeper.whenRegistered()
-        self._observe(Requested(at=self._reactor.seconds(), target=target))
-        request.mustBeWanted()
-        expected = self.access.expected(target)
-        ports, candidates = self._portsFor(main, target, options.transports)
-        # Until the introduction we do not know whom a name stands for.
-        self._isWarmRequested = self._isWarmRequested or ports is main.ports
-        try:
-            try:
-                introduction = await main.client.requestSession(
-                    target,
-                    transports=sorted(options.transports, key=lambda each: each is Transport.UDP),
-                    flow=options.tcpFlow,
-                    candidates=candidates,
-                    expected=None if PeerID.looksLike(target) else expected,
-                    application=application.decode("ascii"),
-                )
-            except PeerIdentityChanged as error:
-                raise self.access.changed(target, str(error)) from None
-            try:
-                self.access.mustBeMeant(target, expected, introduction.remote)
-            except HolepunchError:
-                end = SessionEnd(EndReason.CANCELLED, "the service introduced another peer")
-                main.client.endSession(introduction.sessionID, end).addErrback(lambda failure: None)
-                raise
-            if not set(introduction.transports) <= options.transports:
-                raise RendezvousError("the rendezvous service chose a transport not asked for")
-            return self._begin(
-                introduction,
-                main,
-                ports,
-                applications=(application,),
-                startedAt=startedAt,
-                # A clock may jump, or this come later than the time-out that is due.
-                timeout=max(0.001, options.timeout - (self._reactor.seconds() - startedAt)),
-            )
-        finally:
-            if ports is main.ports:
-                self._isWarmRequested = False
-            ports.release()
-
-    def _start(self, session: Session, target: str) -> Deferred[Session]:
-        session.start()
-        return session.path.addCallback(self._reached, session, target)
-
-    def _reached(self, outcome: Outcome, session: Session, target: str) -> Session:
-        # A path for bare datagrams proves no key: only the service says who is there.
-        if not isinstance(outcome, DatagramPath):
-            try:
-                self.access.proven(target, session.introduction.remote)
-            except HolepunchError as error:
-                session.end(error)
-                raise
-        return session
-
-    def _portsFor(
-        self, main: MainConnectionState, target: str, transports: frozenset[Transport]
-    ) -> tuple[LocalPorts, tuple[Candidate, ...]]:
-        """
-        Choose local ports, and the candidates to announce with the request.
-
-        The warm ports save a round trip, since the service knows their mapped addresses. But two
-        connections cannot have the same four addresses, so they serve one session with a remote
-        peer at a time; and where others may ask for us, they are kept for those.
-        """
-        isWarmFree = not (
-            self.isAccepting
-            or self._isWarmRequested
-            or any(
-                session.ports is main.ports
-                and target in (session.introduction.remote.text, session.introduction.remoteName)
-                for session in self._sessions.values()
-            )
+    async def _admitStream(self, link: Link, application: bytes) -> StreamAcceptor:
+        introduction = link.introduction
+        isAdmitted = not introduction.isRequester and introduction.application in (
+            None,
+            application.decode("ascii", "replace"),
         )
-        if isWarmFree:
-            return main.ports.retain(), ()
-        hosts = hostsOf(self._hosts, withLoopback=main.registered.observed.isLoopback)
-        ports = LocalPorts.open(self._reactor, hosts, self._demultiplexer).retain()
-        return ports, hostCandidates(ports, transports)
+        if application in self.streamAcceptors and not isAdmitted:
+            await self.access.admit(
+                introduction.remote, introduction.remoteName, application.decode("ascii")
+            )
+        acceptor = self.streamAcceptors.get(application)
+        if acceptor is None:
+            raise SessionRefused("the peer accepts no such streams")
+        return acceptor
+
+    def _notAdmitted(self, failure: Failure, stream: QUICStream) -> None:
+        stream.refuse()
+        self._notAccepted(failure)
+
+    def mainConnectionDoubted(self) -> None:
+        """
+        The network may have changed: is the main connection still alive?
+        """
+        main = self.keeper.state
+        if main is None or self._isVerifying:
+            return
+        client = main.client
+        self._isVerifying = True
+
+        def verified(result: float | Failure) -> None:
+            self._isVerifying = False
+            if isinstance(result, Failure) and result.check(TimeoutError) is not None:
+                client.fellSilent(_VERIFY_TIMEOUT)
+                client.abort()
+
+        client.ping().addTimeout(_VERIFY_TIMEOUT, self._reactor).addBoth(verified)
+
+    def linkEnded(self, link: Link) -> None:
+        """
+        A link is over.
+        """
+        self.links.ended(link)
+
+    def _pathFound(self, session: Session, path: LinkPath, connected: Connected) -> None:
+        introduction = session.introduction
+        if introduction.use is Use.STREAMS or introduction.isMovable:
+            self.links.pathFound(session, path, connected)
+        else:
+            self._observe(connected)
 
     # --- being asked ----------------------------------------------------------------------------
 
@@ -232,6 +197,8 @@ class Sessions:
         return Deferred.fromCoroutine(self._decide(introduction))
 
     async def _decide(self, introduction: Introduction) -> Answer:
+        if introduction.continues is not None:
+            return self._goOn(introduction)
         self._mustHaveRoom()
         sessionID = introduction.sessionID
         if sessionID in self._undecided:
@@ -260,6 +227,26 @@ class Sessions:
         self.candidatesReceived(sessionID, undecided.candidates)
         return answer
 
+    def _goOn(self, introduction: Introduction) -> Answer:
+        """
+        The other side looks for another path of a link.
+        """
+        main = self.keeper.state
+        self.links.toContinue(introduction)
+        if main is None:
+            raise SessionRefused("the peer is not registered")
+        session = self.begin(
+            introduction,
+            main,
+            main.ports,
+            applications=(),
+            startedAt=self._reactor.seconds(),
+            timeout=_CONTINUE_TIMEOUT,
+        )
+        session.path.addErrback(self._notAccepted)
+        session.start()
+        return Answer(True)
+
     def _mustHaveRoom(self) -> MainConnectionState:
         main = self.keeper.state
         if main is None or not self.isAccepting:
@@ -280,7 +267,7 @@ class Sessions:
         )
 
     def _accept(self, introduction: Introduction, main: MainConnectionState) -> Answer:
-        session = self._begin(
+        session = self.begin(
             introduction,
             main,
             main.ports,
@@ -292,29 +279,33 @@ class Sessions:
         session.start()
         return Answer(True)
 
-    def _accepted(self, outcome: Outcome, session: Session) -> None:
+    def _accepted(self, outcome: SessionPath, session: Session) -> None:
+        link = self.links.ofSession(session)
+        if link is not None and link.introduction.use is Use.STREAMS:
+            # Its streams come one by one.
+            return
         if (
-            self.datagramAcceptor is None
-            if isinstance(outcome, DatagramPath)
-            else outcome.application == PING
+            outcome.application == PING
+            if isinstance(outcome, SecureStream)
+            else self.datagramAcceptor is None
         ):
             # The program knows nothing of it, so it cannot count these itself.
             session.isForPings = True
             if sum(each.isForPings for each in self._sessions.values()) > _PING_PATHS:
                 session.end(SessionRefused("too many paths are open for pings alone"))
                 return
-        if isinstance(outcome, DatagramPath):
-            if self.datagramAcceptor is not None:
-                self._give(outcome, self.datagramAcceptor, outcome.close)
-            return
-        acceptor = self.streamAcceptors.get(outcome.application or b"")
-        if acceptor is None:
-            outcome.abortConnection()
-        else:
-            self._give(outcome, acceptor, outcome.abortConnection)
+        if isinstance(outcome, SecureStream):
+            acceptor = self.streamAcceptors.get(outcome.application or b"")
+            if acceptor is None:
+                outcome.abortConnection()
+            else:
+                self._give(outcome, acceptor, outcome.abortConnection)
+        elif self.datagramAcceptor is not None:
+            path: OpenPath = outcome if link is None else link.switch
+            self._give(path, self.datagramAcceptor, path.close)
 
     def _give(
-        self, outcome: _Outcome, acceptor: Callable[[_Outcome], None], close: Callable[[], None]
+        self, outcome: Any, acceptor: Callable[[Any], None], close: Callable[[], None]
     ) -> None:
         try:
             acceptor(outcome)
@@ -363,7 +354,14 @@ class Sessions:
 
     # --- the table ------------------------------------------------------------------------------
 
-    def _begin(
+    @property
+    def all(self) -> tuple[Session, ...]:
+        """
+        The sessions that there are.
+        """
+        return tuple(self._sessions.values())
+
+    def begin(
         self,
         introduction: Introduction,
         main: MainConnectionState,
@@ -373,6 +371,11 @@ class Sessions:
         startedAt: float,
         timeout: float,
     ) -> Session:
+        """
+        Make a session from its introduction.
+
+        @raise RendezvousError: The introduction makes no sense.
+        """
         self._mustMakeSense(introduction)
         session = self._sessions[introduction.sessionID] = Session(
             self._reactor,
@@ -382,10 +385,12 @@ class Sessions:
             main,
             self._demultiplexer,
             self._config,
+            relay=self.links.relay(main.registered.relay, introduction.relay),
             applications=applications,
             startedAt=startedAt,
             timeout=timeout,
             observe=self._observe,
+            found=self._pathFound,
             ended=self._forget,
         )
         self._observe(
@@ -416,7 +421,7 @@ class Sessions:
         """
         End all sessions and close all paths.
         """
-        for request in tuple(self._requests):
-            request.giveUp(reason)
+        self._asking.giveUpAll(reason)
+        self.links.endAll(reason)
         for session in tuple(self._sessions.values()):
             session.end(reason)

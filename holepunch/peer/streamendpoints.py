@@ -28,6 +28,7 @@ from zope.interface import implementer
 from holepunch.errors import SessionRefused
 from holepunch.identity import PeerID
 from holepunch.peer.config import SessionOptions
+from holepunch.peer.quicstream import QUICStream
 from holepunch.peer.securestream import SecureStream
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class PeerAddress:
     name: str | None
 
 
-def attachProtocol(stream: SecureStream, factory: IProtocolFactory) -> IProtocol | None:
+def attachProtocol(
+    stream: SecureStream | QUICStream, factory: IProtocolFactory
+) -> IProtocol | None:
     """
     Let C{factory} build the protocol of a new stream.
 
@@ -79,7 +82,7 @@ class PeerClientEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
-        Punch a TCP connection to the peer.
+        Connect to the peer.
 
         @return: Fires with the protocol, connected to the proven peer; fails with a
             L{HolepunchError<holepunch.errors.HolepunchError>} that says why not. Cancelling it
@@ -89,7 +92,7 @@ class PeerClientEndpoint:
             self._attach, protocolFactory
         )
 
-    def _attach(self, stream: SecureStream, factory: IProtocolFactory) -> IProtocol:
+    def _attach(self, stream: SecureStream | QUICStream, factory: IProtocolFactory) -> IProtocol:
         protocol = attachProtocol(stream, factory)
         if protocol is None:
             raise SessionRefused("this side's factory built no protocol for the connection")
@@ -169,7 +172,7 @@ class PeerListeningPort:
         """
         return PeerAddress(self._peer.peerID, self._peer.name)
 
-    def _accept(self, stream: SecureStream) -> None:
+    def _accept(self, stream: SecureStream | QUICStream) -> None:
         try:
             attachProtocol(stream, self._factory)
         except Exception:

@@ -100,6 +100,13 @@ class Line(amp.AMP):
         self._abortCall = self.clock.callLater(CLOSE_TIMEOUT, self._abort)
         self.transport.loseConnection()
 
+    def abort(self) -> None:
+        """
+        Close at once: the other side cannot be reached.
+        """
+        self._stopKeepalive()
+        self._abort()
+
     # --- for subclasses ---
 
     def misbehaved(self, reason: str) -> None:

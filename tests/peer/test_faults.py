@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from holepunch.address import Transport
 from holepunch.errors import (
     BadAddress,
     BadPeerID,
@@ -30,6 +29,7 @@ from holepunch.peer import FixedHostAddresses, Peer, PeerConfig, SessionOptions
 from holepunch.peer.events import Disconnected, Registered
 from holepunch.punch import TCPFlow
 from holepunch.rendezvous import MemoryRegistry
+from holepunch.rendezvous.introduction import Use
 from tests.peer.network import EchoFactory, Network, RecorderFactory
 from tests.peer.test_scenarios import ScenarioTestCase
 
@@ -127,11 +127,11 @@ class RefusalTests(FaultTestCase):
 
     def test_transports(self) -> None:
         """
-        A stream needs TCP, and datagrams need UDP.
+        Datagrams need UDP, and a stream is asked for as one.
         """
         self.start()
-        udp = SessionOptions(transports=frozenset({Transport.UDP}))
-        self.assertRaises(UsageError, self.alice.openStream, "bob", udp)
+        datagrams = SessionOptions(use=Use.DATAGRAMS)
+        self.assertRaises(UsageError, self.alice.openStream, "bob", datagrams)
         self.assertRaises(UsageError, self.alice.openDatagrams, "bob", SessionOptions())
 
     def test_options(self) -> None:
