@@ -293,13 +293,13 @@ class QUICConnection:
         for _ in range(_ROUNDS):
             isNew = self._takeEvents()
             if self._reason is None:
+                # What was acknowledged or sent makes room for more.
+                streams.wakeBusy()
                 woken, streams.woken = streams.woken, {}
                 for stream in woken:
                     isNew = stream.advance() or isNew
-            self._transmit(now)
-            if not isNew and not streams.woken:
+            if not self._transmit(now) and not isNew and not streams.woken:
                 break
-            streams.wakeBusy()
         if not self._isStopped:
             self._setTimer(now)
 
@@ -320,20 +320,22 @@ class QUICConnection:
                     room -= len(event[2])
         return isNew
 
-    def _transmit(self, now: float) -> None:
-        core = self._core
+    def _transmit(self, now: float) -> bool:
+        """
+        Send what may be sent now.
+
+        @return: Was there anything?
+        """
+        core, send = self._core, self._path.send
         datagrams = core.transmit(now)
-        while datagrams:
-            for data in datagrams:
-                self._path.send(data)
-            datagrams = []
-            while self._datagrams and self._reason is None and core.hasRoom:
-                core.sendDatagram(self._datagrams.popleft())
-                datagrams += core.transmit(now)
+        for data in datagrams:
+            send(data)
+        isAny = bool(datagrams)
         while self._datagrams and self._reason is None and core.hasRoom:
             core.sendDatagram(self._datagrams.popleft())
             for data in core.transmit(now):
-                self._path.send(data)
+                send(data)
+        return isAny
 
     # --- time -----------------------------------------------------------------------------------
 
