@@ -26,8 +26,8 @@ class Router:
     def __init__(self, spec: NATSpec, random: Random, now: float) -> None:
         self._translates = spec.translates
         hosts = _translated(spec.addresses) if spec.translates else ()
-        self._four = NATDevice(spec.behaviour, hosts, random, now)
-        self._six = NATDevice(spec.firewall, (), random, now)
+        self._four = NATDevice(spec.behaviour, hosts, random, now, spec.addresses)
+        self._six = NATDevice(spec.firewall, (), random, now, spec.addresses)
         self._both = (self._four, self._six)
 
     def receiveInside(self, packet: Packet, now: float) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holepunch.address import TransportAddress
 from holepunch.nat.admission import Admission
 from holepunch.nat.answers import errorInward, errorOutward, refusalFor, timeExceededFor
 from holepunch.nat.behaviour import Fragments, NATBehaviour, Refresh
@@ -37,6 +38,7 @@ class NATDevice:
     @param externalHosts: The addresses outside. Each internal host stays on one of them as long as
         it has mappings (paired pooling, RFC 4787 REQ-2). A one-to-one device with none of them
         leaves addresses as they are: it is a firewall.
+    @param ownHosts: The addresses by which a firewall speaks, which has no external ones.
     @param now: Seconds. A C{now} that is earlier than the one before counts as the same moment.
     @raise BadAddress: One of the C{externalHosts} is not an IP literal.
     """
@@ -47,11 +49,13 @@ class NATDevice:
         externalHosts: Sequence[str],
         random: RandomSource,
         now: float = 0.0,
+        ownHosts: Sequence[str] = (),
     ) -> None:
         self.behaviour = behaviour
         self._now = now
         self._table = SessionTable()
         self._admission = Admission(behaviour, externalHosts, random, self._table)
+        self._ownHosts = {TransportAddress(host, 0).family: host for host in ownHosts}
         self._effects: list[Forward | Drop] = []
         self._blocked: set[Protocol] = set()
         self._reassembly = Reassembly()
@@ -309,7 +313,8 @@ class NATDevice:
         Drop a packet that was forwarded too often, and tell its sender (RFC 1812 section 5.3.1).
         """
         self._drop(packet, DropReason.TTL_EXPIRED)
-        host = self._admission.pool.firstHost(packet.source.family)
+        family = packet.source.family
+        host = self._admission.pool.firstHost(family) or self._ownHosts.get(family)
         answer = None if host is None else timeExceededFor(packet, host)
         if side is Side.OUTSIDE:
             self._sendOutside(answer)
