@@ -31,11 +31,12 @@ from holepunch.rendezvous.relaysockets import LONGEST_DATAGRAM
 from holepunch.rendezvous.relaytls import RelayTLS
 from holepunch.turn import PeerPolicy, RelayLimits, mintCredential
 from holepunch.turn.ports import HIGHEST, LOWEST
+from holepunch.turn.relayserver import NONCE_LIFETIME
 
 DEFAULT_REALM = "holepunch"
 
-# As long as its nonces: a fresh grant saves its peer a round trip.
-_GRANT_LIFETIME = 3600.0
+# As long as its nonces: until then a grant saves its peer a round trip.
+_GRANT_LIFETIME = NONCE_LIFETIME
 _BACKLOG = 1024
 _ATTEMPTS = 20
 

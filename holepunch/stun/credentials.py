@@ -246,6 +246,7 @@ class LongTermVerifier:
         ),
         usernameFor: Callable[[bytes], str | None] | None = None,
         nonceLifetime: float = 600.0,
+        isTerse: bool = False,
     ) -> None:
         """
         @param realm: Usually the domain name of the service.
@@ -255,11 +256,13 @@ class LongTermVerifier:
         @param algorithms: Best first. Without MD5, clients of RFC 5389 are locked out.
         @param usernameFor: From a L{userHash} to the user name; given, clients hide their names.
         @param nonceLifetime: Seconds after which a client is made to take a new nonce.
+        @param isTerse: Refusals carry no words: they go to sources that may be forged.
         """
         features = SecurityFeature.PASSWORD_ALGORITHMS
         if usernameFor is not None:
             features |= SecurityFeature.USERNAME_ANONYMITY
         self._realm = realm
+        self._isTerse = isTerse
         self._keyFor = keyFor
         self._usernameFor = usernameFor
         self._algorithms = tuple(PasswordAlgorithm(number) for number in algorithms)
@@ -321,7 +324,7 @@ class LongTermVerifier:
         return Message.error(
             request,
             code,
-            reason,
+            "" if self._isTerse else reason,
             (
                 Attribute(AttributeType.REALM, self._realm),
                 Attribute(AttributeType.NONCE, self._nonces.mint(source, now)),

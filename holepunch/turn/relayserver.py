@@ -45,6 +45,9 @@ from holepunch.turn.servereffects import FiveTuple, SendToClient, SendToPeer, Se
 # What fits an indication. Nothing near it gets through a network, but loopback bears it.
 _LONGEST_DATA = 65000
 
+#: In seconds. As long as what L{nonceFor<RelayServer.nonceFor>} gives out should serve.
+NONCE_LIFETIME = 3600.0
+
 _T = AttributeType
 
 
@@ -99,7 +102,9 @@ class RelayServer:
             byFamily, Ports(*ports, randomBytes), limits, canForbidFragments, self._emit, now
         )
         self._peers = PeerConnections(limits, randomBytes, self._emit)
-        self._verifier = LongTermVerifier(realm, self._keyFor, nonceSecret)
+        self._verifier = LongTermVerifier(
+            realm, self._keyFor, nonceSecret, nonceLifetime=NONCE_LIFETIME, isTerse=True
+        )
         self._answers: dict[int, Callable[[RelayRequest, Allocation, float], None]] = {
             Method.REFRESH: self._refresh,
             Method.CREATE_PERMISSION: self._createPermission,
