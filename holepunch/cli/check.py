@@ -17,10 +17,10 @@ from rich.console import Console
 
 from holepunch.address import Transport, TransportAddress, joinHostPort, splitHostPort
 from holepunch.cli.checkreport import (
+    familiesAsJSON,
+    familiesAsText,
     interfacesAsJSON,
     interfacesAsText,
-    reportAsJSON,
-    reportAsText,
 )
 from holepunch.cli.options import (
     jsonOption,
@@ -33,11 +33,15 @@ from holepunch.cli.options import (
 from holepunch.cli.output import jsonLine, makeOutput
 from holepunch.cli.running import run
 from holepunch.errors import BadAddress, TransactionTimedOut, UnknownHost, UsageError
-from holepunch.nat.discovery import NATReport
-from holepunch.peer.discovery import InterfaceReport, discover, discoverEverywhere
+from holepunch.peer.discovery import (
+    FamilyReport,
+    InterfaceReport,
+    discoverEverywhere,
+    discoverFamilies,
+)
 from holepunch.peer.discoverysocket import systemSocket
 from holepunch.peer.hosts import SystemHostAddresses, chooseHosts
-from holepunch.peer.resolving import checkHostName, resolve
+from holepunch.peer.resolving import checkHostName, resolveFamilies
 
 _STUN_PORT = 3478
 _LONGEST_LIFETIME = 600.0
@@ -119,20 +123,18 @@ def check(
         output.step("asking " + ", ".join(joinHostPort(*server) for server in servers))
         if isLifetimeWanted:
             output.note("measuring", "measuring the lifetime of mappings: this takes minutes")
-        addresses: list[TransportAddress] = [
-            await resolve(reactor, host, port) for host, port in servers
-        ]
-        try:
-            report = await discover(
-                reactor,
-                addresses,
-                transports=transports,
-                timeout=timeout,
-                lifetime=_LONGEST_LIFETIME if isLifetimeWanted else None,
-                openSocket=systemSocket,
-            )
-        except TransactionTimedOut as error:
-            raise TransactionTimedOut(f"{error}{_HINT if isDefault else ''}") from None
+        addresses: list[TransportAddress] = []
+        for host, port in servers:
+            addresses += await resolveFamilies(reactor, host, port)
+        families = await discoverFamilies(
+            reactor,
+            addresses,
+            transports=transports,
+            timeout=timeout,
+            lifetime=_LONGEST_LIFETIME if isLifetimeWanted else None,
+            openSocket=systemSocket,
+        )
+        _checkAnswered(families, _HINT if isDefault else "")
         interfaces: tuple[InterfaceReport, ...] | None = None
         if isEveryInterfaceWanted:
             hosts = chooseHosts(SystemHostAddresses().hostAddresses())
@@ -145,7 +147,7 @@ def check(
                 openSocket=systemSocket,
             )
         output.close()
-        click.echo(_told(report, interfaces, isJSON), nl=False)
+        click.echo(_told(families, interfaces, isJSON), nl=False)
 
     run(main, output)
 
@@ -159,17 +161,38 @@ def _defaultServer(rendezvous: str | None) -> tuple[str, int]:
         raise click.UsageError(str(error)) from None
 
 
-def _told(report: NATReport, interfaces: tuple[InterfaceReport, ...] | None, isJSON: bool) -> str:
+def _checkAnswered(families: tuple[FamilyReport, ...], hint: str) -> None:
+    """
+    Make sure that there is something to report.
+
+    @param hint: What else to say where there is not.
+    @raise TransactionTimedOut: No server answered.
+    @raise NoLocalPort: There is no route to the first server.
+    """
+    if any(each.report is not None for each in families):
+        return
+    error = families[0].error
+    if isinstance(error, TransactionTimedOut):
+        raise TransactionTimedOut(f"{error}{hint}")
+    if error is not None:
+        raise error
+
+
+def _told(
+    families: tuple[FamilyReport, ...],
+    interfaces: tuple[InterfaceReport, ...] | None,
+    isJSON: bool,
+) -> str:
     """
     Write the report down.
 
     @param interfaces: C{None}: nobody asked for them.
     """
     if isJSON:
-        value = reportAsJSON(report)
+        value = familiesAsJSON(families)
         if interfaces is not None:
             value["interfaces"] = interfacesAsJSON(interfaces)
         return jsonLine(value)
     console = Console(highlight=False)
-    text = reportAsText(report, console)
+    text = familiesAsText(families, console)
     return text if interfaces is None else text + interfacesAsText(interfaces, console)

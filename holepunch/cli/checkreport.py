@@ -8,18 +8,19 @@ Driven by: L{holepunch.cli.check}.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from holepunch.address import Family
 from holepunch.cli.checkpath import pathAsJSON, pathAsText
 from holepunch.nat.behaviour import PortAllocation
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
 from holepunch.nat.discoveryfindings import NO_NAT
 from holepunch.nat.forecast import Forecast, Outlook, Prospect, forecast
-from holepunch.peer.discovery import InterfaceReport
+from holepunch.peer.discovery import FamilyReport, InterfaceReport
 
 
 def reportAsJSON(report: NATReport) -> dict[str, Any]:
@@ -36,21 +37,51 @@ def reportAsJSON(report: NATReport) -> dict[str, Any]:
     }
 
 
+def familiesAsJSON(families: Sequence[FamilyReport]) -> dict[str, Any]:
+    """
+    The report of the first version of IP that works, and short ones of all that were asked.
+    """
+    value = next(reportAsJSON(each.report) for each in families if each.report is not None)
+    value["families"] = [
+        {
+            "family": _FAMILIES[each.family],
+            **_shortAsJSON(each.report, None if each.error is None else str(each.error)),
+        }
+        for each in families
+    ]
+    return value
+
+
+def familiesAsText(families: Sequence[FamilyReport], console: Console) -> str:
+    """
+    The same for people; where one version of IP was asked, it is not named.
+    """
+    texts = []
+    for each in families:
+        title = f"{_FAMILIES[each.family]}:\n" if len(families) > 1 else ""
+        if each.report is None:
+            problem = str(each.error)
+            texts.append(f"{title}{problem}{'' if problem.endswith('?') else '.'}\n")
+        else:
+            texts.append(title + reportAsText(each.report, console))
+    return "\n".join(texts)
+
+
+def _shortAsJSON(report: NATReport | None, problem: str | None) -> dict[str, Any]:
+    return {
+        "udp": _protocolAsJSON(report.udp, isUDP=True) if report else None,
+        "tcp": _protocolAsJSON(report.tcp) if report else None,
+        "path": pathAsJSON(report.path) if report else None,
+        "classic": report.classic if report else None,
+        "problem": problem,
+    }
+
+
 def interfacesAsJSON(interfaces: Iterable[InterfaceReport]) -> list[dict[str, Any]]:
     """
     What was found out from each local address, for programs.
     """
-    return [
-        {
-            "host": each.host,
-            "udp": _protocolAsJSON(each.report.udp, isUDP=True) if each.report else None,
-            "tcp": _protocolAsJSON(each.report.tcp) if each.report else None,
-            "path": pathAsJSON(each.report.path) if each.report else None,
-            "classic": each.report.classic if each.report else None,
-            "problem": each.problem,
-        }
-        for each in interfaces
-    ]
+    return [{"host": each.host, **_shortAsJSON(each.report, each.problem)} for each in interfaces]
 
 
 def interfacesAsText(interfaces: Iterable[InterfaceReport], console: Console) -> str:
@@ -123,6 +154,8 @@ _ROWS = {
     "carrierGrade": "carrier's NAT",
     "lifetime": "lifetime",
 }
+
+_FAMILIES = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
 
 _NOT_ASKED = "nobody asked"
 _TCP_ONLY = "this is asked over TCP only"

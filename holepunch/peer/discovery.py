@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from holepunch.address import Family, Transport, TransportAddress
-from holepunch.errors import NoLocalPort, TransactionTimedOut
+from holepunch.errors import HolepunchError, NoLocalPort, TransactionTimedOut
 from holepunch.nat.discovery import NATReport, ProtocolReport
 from holepunch.nat.discoverydatagrams import SERVER_LIMIT, planDatagrams
 from holepunch.nat.discoveryfindings import Finding
@@ -112,6 +112,47 @@ async def discover(
         )
     path = next(iter(paths), None)
     return NATReport(udp=udp.besides(path), tcp=tcp.besides(path), path=path)
+
+
+@attrs.frozen(kw_only=True)
+class FamilyReport:
+    """
+    What was found out with one version of IP.
+
+    @ivar report: C{None}: nothing was.
+    @ivar error: Why there is no report.
+    """
+
+    family: Family
+    report: NATReport | None = None
+    error: HolepunchError | None = None
+
+
+async def discoverFamilies(
+    reactor: Any,
+    servers: Sequence[TransportAddress],
+    *,
+    lifetime: float | None = None,
+    **options: Any,
+) -> tuple[FamilyReport, ...]:
+    """
+    Find out what can be found out with each version of IP that the servers have, one after the
+    other.
+
+    @param lifetime: This is measured with the first one that works, as it takes long.
+    @param options: See L{discover}.
+    """
+    found = []
+    for family in dict.fromkeys(server.family for server in servers):
+        own = [server for server in servers if server.family is family]
+        try:
+            report = await discover(reactor, own, lifetime=lifetime, **options)
+        except (TransactionTimedOut, NoLocalPort) as error:
+            found.append(FamilyReport(family=family, error=error))
+        else:
+            found.append(FamilyReport(family=family, report=report))
+            lifetime = None
+    return tuple(found)
 
 
 @attrs.frozen(kw_only=True)

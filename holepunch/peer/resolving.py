@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from holepunch.address import TransportAddress
+from holepunch.address import Family, TransportAddress
 from holepunch.errors import BadAddress, UnknownHost
 
 
@@ -74,8 +74,20 @@ async def resolve(reactor: IReactorPluggableNameResolver, host: str, port: int) 
     @param host: A name or an IP literal.
     @raise UnknownHost: It has none.
     """
+    return (await resolveFamilies(reactor, host, port))[0]
+
+
+async def resolveFamilies(
+    reactor: IReactorPluggableNameResolver, host: str, port: int
+) -> tuple[TransportAddress, ...]:
+    """
+    Find the address of a host for each version of IP in which it has one, IPv4 first.
+
+    @param host: A name or an IP literal.
+    @raise UnknownHost: It has none.
+    """
     try:
-        return TransportAddress(host, port)
+        return (TransportAddress(host, port),)
     except BadAddress:
         checkHostName(host)
     addresses = _Addresses()
@@ -84,5 +96,6 @@ async def resolve(reactor: IReactorPluggableNameResolver, host: str, port: int) 
     await addresses.done
     if not addresses.found:
         raise UnknownHost(f"no host is named {host!r}: check the spelling, and the name service")
-    found = min(addresses.found, key=lambda address: isinstance(address, IPv6Address))
-    return TransportAddress(found.host, port)
+    found = [TransportAddress(address.host, port) for address in addresses.found]
+    firsts = {address.family: address for address in reversed(found)}
+    return tuple(firsts[family] for family in Family if family in firsts)

@@ -21,6 +21,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from holepunch.address import joinHostPort
 from holepunch.lab.namespaces import NamespaceLab
 from holepunch.lab.topology import Topology
 
@@ -169,7 +170,10 @@ class StageTestCase(TestCase):
         """
         Run C{twistd holepunch} on the host C{rendezvous}.
         """
-        first, second = self.serviceHosts
+        # One port for each of its addresses of an IP version.
+        listeners = [
+            joinHostPort(host, 3478 + number % 2) for number, host in enumerate(self.serviceHosts)
+        ]
         self.service = self.spawn(
             "rendezvous",
             self.twistd,
@@ -178,10 +182,7 @@ class StageTestCase(TestCase):
             "holepunch",
             "--identity",
             str((self.folder / "service.pem").resolve()),
-            "--assist",
-            f"{first}:3478",
-            "--assist",
-            f"{second}:3479",
+            *(f"--assist={listener}" for listener in listeners),
         )
         await self.service.untilOutput(b"assist listener")
 

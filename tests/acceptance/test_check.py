@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from typing import Any
+
+import attrs
 
 from holepunch.lab.topology import LinkSpec, Topology
 from holepunch.nat import (
@@ -73,6 +76,85 @@ class CheckTestCase(StageTestCase):
         return f"{first}:{COTURN_PORTS[0]}"
 
 
+class WayTests(CheckTestCase):
+    """
+    What there is on the way.
+    """
+
+    async def checkNested(self, topology: str) -> None:
+        await self.build(Topology.parse(topology, LINK))
+        report = await self.check("--stun", f"{self.serviceHosts[0]}:3478")
+        path = report["path"]
+        found = (path["nested"], path["natDistance"], path["nestedSureness"])
+        self.assertEqual(found, (True, 2, "certain"))
+        self.assertTrue(report["udp"]["carrierGrade"])
+
+    async def test_nested(self) -> None:
+        """
+        Two NATs in a row are found.
+        """
+        await self.checkNested("port-restricted/none/carrier-grade")
+
+    async def test_nestedKernels(self) -> None:
+        """
+        So are two routers of the kernel's own.
+        """
+        await self.checkNested("kernel/none/kernel")
+
+    async def test_sizes(self) -> None:
+        """
+        A telephone line's MTU, a black hole and lost fragments are found.
+        """
+        await self.build(Topology.parse("port-restricted/none", LINK))
+        for link, mtuOut, isBlackHole, fragmentsOut in (
+            (attrs.evolve(LINK, mtu=1454), 1454, False, True),
+            (attrs.evolve(LINK, mtu=1404, isBlackHole=True), 1404, True, True),
+            (attrs.evolve(LINK, losesFragments=True), 1500, False, False),
+        ):
+            await self.lab.setLink("nat-alice", link)
+            for server in (f"{self.serviceHosts[0]}:3478", f"{self.serviceHosts[1]}:3479"):
+                path = (await self.check("--stun", server, "--transport", "udp"))["path"]
+                found = (path["mtuOut"], path["blackHole"], path["fragmentsOut"])
+                self.assertEqual(found, (mtuOut, isBlackHole, fragmentsOut))
+
+    async def test_families(self) -> None:
+        """
+        Each version of IP has its report, and each interface.
+        """
+        await self.build(Topology.parse("dual-stack:port-restricted/none", LINK))
+        report = await self.check(
+            *("--stun", self.serviceHosts[0], "--stun", f"[{self.serviceHosts[2]}]:3478"),
+            "--every-interface",
+        )
+        classics = ["port-restricted cone", "symmetric UDP firewall"]
+        for key in ("families", "interfaces"):
+            self.assertEqual([each["classic"] for each in report[key]], classics)
+            for each in report[key]:
+                self.assertEqual((each["path"]["mtuOut"], each["path"]["mtuIn"]), (1500, 1500))
+
+    async def test_interfaces(self) -> None:
+        """
+        Each interface has its own NAT.
+        """
+        await self.build(Topology.parse("two-interfaces:port-restricted/none/symmetric", LINK))
+        report = await self.check("--stun", self.serviceHosts[0], "--every-interface")
+        found = [each["classic"] for each in report["interfaces"]]
+        self.assertEqual(found, ["port-restricted cone", "symmetric"])
+
+    async def test_otherPort(self) -> None:
+        """
+        Where the service's host does not answer at the usual port, the failure says what to do.
+        """
+        await self.build(Topology.parse("none/none", LINK))
+        program = self.spawn(
+            "alice",
+            *(sys.executable, "-m", "holepunch", "check", "--timeout", "1"),
+            *("--rendezvous", "31.2.0.10"),
+        )
+        self.assertEqual(await program.end(), 1)
+        self.assertIn(b"3478 is only the usual assist port", program.errors)
+
+
 class NATKindTests(CheckTestCase):
     """
     Every kind of NAT of the lab.
@@ -89,6 +171,16 @@ class NATKindTests(CheckTestCase):
             self.checkProtocol(name, behaviour, report["tcp"])
             self.checkStrangers(behaviour, report["tcp"], server != coturn)
             self.assertEqual(len(report["forecast"]), 10)
+            self.checkWay(report["path"])
+
+    def checkWay(self, path: dict[str, Any]) -> None:
+        """
+        One NAT is no two, and the lab's links carry what Ethernet does.
+        """
+        self.assertEqual((path["nested"], path["nestedSureness"]), (False, "certain"))
+        sizes = ("mtuOut", "mtuIn", "blackHole", "fragmentsOut", "fragmentsIn", "undetermined")
+        found = [path[key] for key in sizes]
+        self.assertEqual(found, [1500, 1500, False, True, True, {}])
 
     def checkProtocol(self, name: str, behaviour: NATBehaviour, report: dict[str, Any]) -> None:
         mapping, ports = lookOf(behaviour)

@@ -11,22 +11,25 @@ import attrs
 from rich.console import Console
 from twisted.trial.unittest import SynchronousTestCase
 
-from holepunch.address import TransportAddress
+from holepunch.address import Family, TransportAddress
 from holepunch.cli.checkpath import pathAsJSON, pathAsText
 from holepunch.cli.checkreport import (
+    familiesAsJSON,
+    familiesAsText,
     interfacesAsJSON,
     interfacesAsText,
     reportAsJSON,
     reportAsText,
 )
 from holepunch.cli.output import jsonLine
+from holepunch.errors import NoLocalPort
 from holepunch.nat.behaviour import Filtering, Mapping, PortAllocation
 from holepunch.nat.discovery import NATReport, ProtocolReport, explain
 from holepunch.nat.discoveryfindings import Undetermined
 from holepunch.nat.discoveryhops import NestingFinding, Sureness
 from holepunch.nat.discoverypath import PathReport
 from holepunch.nat.discoverysizes import SizesReport
-from holepunch.peer.discovery import InterfaceReport
+from holepunch.peer.discovery import FamilyReport, InterfaceReport
 
 REPORT = NATReport(
     udp=ProtocolReport(
@@ -122,6 +125,29 @@ class ReportTests(SynchronousTestCase):
         ):
             self.assertIn(row, rows)
         self.assertNotIn("hairpin -", text)
+
+    def test_families(self) -> None:
+        """
+        The first version of IP that works has the usual keys; each has an object, or a problem.
+        """
+        families = (
+            FamilyReport(family=Family.IPV6, error=NoLocalPort("is there a network?")),
+            FamilyReport(family=Family.IPV4, report=REPORT),
+        )
+        report = json.loads(jsonLine(familiesAsJSON(families)))
+        self.assertEqual(report["udp"]["mapped"], "192.0.2.1:6000")
+        first, second = report["families"]
+        self.assertEqual(
+            (first["family"], first["udp"], first["problem"]),
+            ("IPv6", None, "is there a network?"),
+        )
+        self.assertEqual((second["family"], second["udp"]), ("IPv4", report["udp"]))
+        console = Console(file=io.StringIO(), width=100)
+        text = familiesAsText(families, console)
+        self.assertEqual(
+            text, f"IPv6:\nis there a network?\n\nIPv4:\n{reportAsText(REPORT, console)}"
+        )
+        self.assertEqual(familiesAsText(families[1:], console), reportAsText(REPORT, console))
 
     def test_legend(self) -> None:
         """

@@ -26,7 +26,7 @@ class ErrorQueueTests(UDPTestCase):
         self.socket = DatagramSocket(kernel, 2)
         self.socket.bind(("192.168.1.10", 0))
 
-    def send(self, ttl: int, address: tuple[str, int] = _SERVER) -> None:
+    def sendWithTTL(self, ttl: int, address: tuple[str, int] = _SERVER) -> None:
         self.socket.setsockopt(*TTL_OPTIONS[0], ttl)
         self.socket.sendto(b"hello", address)
         self.internet.advance(0.1)
@@ -42,9 +42,9 @@ class ErrorQueueTests(UDPTestCase):
         A packet that ends at a router leaves its error in the queue; one that may go on, none.
         """
         self.socket.setsockopt(*ERROR_OPTIONS[0], 1)
-        self.send(1)
+        self.sendWithTTL(1)
         self.assertEqual(self.hear(), (errno.EHOSTUNREACH, 2, 11, 0))
-        self.send(-1)
+        self.sendWithTTL(-1)
         self.assertEqual(len(self.server.received), 1)
         self.assertRaises(BlockingIOError, self.socket.recvmsg, 100, 100, MSG_ERRQUEUE)
 
@@ -63,5 +63,5 @@ class ErrorQueueTests(UDPTestCase):
         """
         Without the option, there is no queue.
         """
-        self.send(1)
+        self.sendWithTTL(1)
         self.assertRaises(BlockingIOError, self.socket.recvmsg, 100, 100, MSG_ERRQUEUE)

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from holepunch.address import Transport, TransportAddress
+from holepunch.address import Family, Transport, TransportAddress
 from holepunch.errors import NoLocalPort, TransactionTimedOut
 from holepunch.lab import LinkSpec
 from holepunch.lab.simulatedsocket import DatagramSocket
@@ -19,7 +19,7 @@ from holepunch.nat import NAMED_BEHAVIOURS, Filtering, Mapping, PortAllocation, 
 from holepunch.nat.discovery import NATReport, explain
 from holepunch.nat.discoveryhops import Sureness
 from holepunch.nat.presets import PRESETS
-from holepunch.peer.discovery import discover, discoverEverywhere, sourceHost
+from holepunch.peer.discovery import discover, discoverEverywhere, discoverFamilies, sourceHost
 from holepunch.stun import Attribute, AttributeType, Message, decode
 from tests.peer.network import Network
 
@@ -261,6 +261,80 @@ class DiscoverTests(SynchronousTestCase):
         self.assertIn("IP version", str(found[2].problem))
         network.internet.advance(1.0)
         self.assertNothingLeft()
+
+    def test_families(self) -> None:
+        """
+        Each version of IP has its report: a NAT with the one, a firewall with the other.
+        """
+        network = Network("dual-stack:port-restricted/none")
+        self.addCleanup(network.stop)
+        self.alice = network.internet.host("alice")
+        servers = [network.service.assistAddresses[0], network.service.assistAddresses[2]]
+        own = {TransportAddress(host, 0).family: host for host in self.alice.addresses}
+        found = network.waitFor(
+            Deferred.fromCoroutine(
+                discoverFamilies(
+                    self.alice.reactor,
+                    [*servers, servers[0]],
+                    sourceHost=lambda server: own[server.family],
+                    openSocket=self.openSocket,
+                )
+            )
+        )
+        self.assertEqual([each.family for each in found], [Family.IPV4, Family.IPV6])
+        classics = [each.report and each.report.classic for each in found]
+        self.assertEqual(classics, ["port-restricted cone", "symmetric UDP firewall"])
+        for each in found:
+            assert each.report is not None and each.report.path is not None
+            self.assertEqual(each.report.path.sizes.mtuIn, 1500)
+            self.assertIs(each.report.tcp.filtering, Filtering.ADDRESS_AND_PORT_DEPENDENT)
+
+    def test_familyWithoutServer(self) -> None:
+        """
+        Where one version of IP does not work, its error is kept, and the other has its report.
+        """
+        network = self.network("full-cone")
+        nobody = TransportAddress("2001:db8::77", 3478)
+        found = network.waitFor(
+            Deferred.fromCoroutine(
+                discoverFamilies(
+                    self.alice.reactor,
+                    [nobody, *self.servers],
+                    sourceHost=self.route,
+                )
+            )
+        )
+        self.assertIsInstance(found[0].error, NoLocalPort)
+        assert found[1].report is not None
+        self.assertEqual(found[1].report.classic, "full cone")
+
+    def route(self, server: TransportAddress) -> str:
+        if server.family is Family.IPV6:
+            raise NoLocalPort("there is no way")
+        return self.alice.addresses[0]
+
+    def test_interfaces(self) -> None:
+        """
+        Each interface has its own NAT.
+        """
+        network = Network("two-interfaces:port-restricted/none/symmetric")
+        self.addCleanup(network.stop)
+        self.alice = network.internet.host("alice")
+        server = TransportAddress(network.internet.host("rendezvous").addresses[0], 3478)
+        found = network.waitFor(
+            Deferred.fromCoroutine(
+                discoverEverywhere(
+                    self.alice.reactor,
+                    [server],
+                    self.alice.addresses,
+                    openSocket=self.openSocket,
+                )
+            )
+        )
+        self.assertEqual(
+            [each.report and each.report.classic for each in found],
+            ["port-restricted cone", "symmetric"],
+        )
 
     def test_wrongSource(self) -> None:
         """

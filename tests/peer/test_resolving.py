@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from holepunch.address import TransportAddress
 from holepunch.errors import UnknownHost
-from holepunch.peer.resolving import resolve
+from holepunch.peer.resolving import resolve, resolveFamilies
 
 
 @implementer(IHostResolution)
@@ -71,6 +71,24 @@ class ResolveTests(SynchronousTestCase):
     def resolve(self, resolver: Resolver, host: str) -> Deferred[TransportAddress]:
         reactor: Any = resolver
         return Deferred.fromCoroutine(resolve(reactor, host, 3478))
+
+    def test_families(self) -> None:
+        """
+        Of each version of IP, the first address is taken, IPv4's first; of a literal, itself.
+        """
+        resolver: Any = Resolver(
+            IPv6Address("TCP", "2001:db8::1", 0),
+            IPv6Address("TCP", "2001:db8::2", 0),
+            IPv4Address("TCP", "192.0.2.1", 0),
+        )
+        resolving = Deferred.fromCoroutine(resolveFamilies(resolver, "example.org", 7))
+        resolver.answer()
+        self.assertEqual(
+            self.successResultOf(resolving),
+            (TransportAddress("192.0.2.1", 7), TransportAddress("2001:db8::1", 7)),
+        )
+        literal = Deferred.fromCoroutine(resolveFamilies(resolver, "2001:db8::3", 7))
+        self.assertEqual(self.successResultOf(literal), (TransportAddress("2001:db8::3", 7),))
 
     def test_fake(self) -> None:
         """
