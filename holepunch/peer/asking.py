@@ -266,7 +266,7 @@ class Asking:
         request.mustBeWanted()
         expected = self._access.expected(target)
         # What the relay is asked for leaves in the flight of the request.
-        relay = self._links.relay(main.registered.relay, options.relay)
+        relay = self._links.relay(main.registered.relay, options.relay, continues)
         ports, candidates = self._portsFor(main, target, options.transports)
         if relay is not None and relay.relayed is not None:
             candidates = (*candidates, relayedCandidate(relay.relayed))

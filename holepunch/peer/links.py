@@ -20,6 +20,7 @@ from holepunch.identity import Identity
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.events import Connected, PeerEvent
 from holepunch.peer.link import Link, LinkHost, LinkPath
+from holepunch.peer.pathswitch import PathKind
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.relayallocation import RelayAllocation
 from holepunch.peer.session import Session
@@ -165,11 +166,18 @@ class Links:
 
     # --- the relay --------------------------------------------------------------------------
 
-    def relay(self, grant: RelayGrant | None, policy: RelayPolicy) -> RelayAllocation | None:
+    def relay(
+        self, grant: RelayGrant | None, policy: RelayPolicy, continues: str | None
+    ) -> RelayAllocation | None:
         """
         Our allocation at the relay, begun now if there is none, where one may be used.
+
+        @param continues: The link that a session is for: one way through the relay is enough.
         """
         if grant is None or policy is RelayPolicy.NEVER:
+            return None
+        link = self._links.get(continues or "")
+        if link is not None and link.switch.hasKind(PathKind.RELAYED):
             return None
         relay = self._relay
         if relay is None:

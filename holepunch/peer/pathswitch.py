@@ -110,13 +110,11 @@ class PathSwitch(OpenPath):
         """
         return tuple(sorted(self._members, key=lambda member: member.rank, reverse=True))
 
-    def has(self, atLeast: PathKind) -> bool:
+    def hasKind(self, kind: PathKind) -> bool:
         """
-        Is there a path of such a kind, or of a better one, that is not suspect?
+        Is there a path of that kind that is not suspect?
         """
-        return any(
-            member.kind >= atLeast and not member.watch.isSuspect for member in self._members
-        )
+        return any(member.kind is kind and not member.watch.isSuspect for member in self._members)
 
     def addPath(self, path: IDatagramPath, kind: PathKind) -> None:
         """

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -29,15 +30,16 @@ from holepunch.identity import Identity, PeerID
 from holepunch.interfaces import IAuthoriser, IHostAddresses, IKnownPeers
 from holepunch.peer.access import Access
 from holepunch.peer.config import PeerConfig, SessionOptions
-from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.events import Disconnected, InterfacesChanged, Mapped, PeerEvent, Registered
 from holepunch.peer.hosts import SystemHostAddresses
+from holepunch.peer.openpath import OpenPath
 from holepunch.peer.ping import PING, PingAnswerer, PingPath
+from holepunch.peer.quicstream import QUICStream
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.registration import MainConnectionState, RegistrationKeeper, Unregistered
+from holepunch.peer.request import Reached
 from holepunch.peer.securestream import SecureStream
-from holepunch.peer.session import Session
 from holepunch.peer.sessions import Sessions
 from holepunch.peer.streamendpoints import (
     PeerClientEndpoint,
@@ -45,7 +47,7 @@ from holepunch.peer.streamendpoints import (
     attachProtocol,
 )
 from holepunch.rendezvous.authenticationclient import LoginCredentials
-from holepunch.rendezvous.introduction import IntroductionPolicy
+from holepunch.rendezvous.introduction import IntroductionPolicy, Use
 from holepunch.rendezvous.knownservices import KnownServices, KnownServicesFile
 from holepunch.rendezvous.location import ServiceLocation
 
@@ -55,7 +57,7 @@ The application (ALPN) of ordinary streams.
 """
 
 _DEFAULT_OPTIONS = SessionOptions()
-_DATAGRAMS = SessionOptions(transports=frozenset({Transport.UDP}))
+_DATAGRAMS = SessionOptions(transports=frozenset({Transport.UDP}), use=Use.DATAGRAMS)
 
 
 class Peer(Service):
@@ -180,41 +182,43 @@ class Peer(Service):
 
     def openStream(
         self, target: str, options: SessionOptions = _DEFAULT_OPTIONS
-    ) -> Deferred[SecureStream]:
+    ) -> Deferred[SecureStream | QUICStream]:
         """
-        Punch a TCP connection; the caller attaches its protocol to the stream that the Deferred
-        fires with.
+        Connect; the caller attaches its protocol to the stream that the Deferred fires with.
+
+        Where there is a connection with the peer that carries many streams, this is one more.
         """
-        if options.transports != frozenset({Transport.TCP}):
-            raise UsageError("a stream needs TCP: give transports={Transport.TCP}")
+        if options.use is not Use.STREAMS:
+            raise UsageError("a stream needs use=Use.STREAMS")
         return self._open(target, options)
 
     def openDatagrams(
         self, target: str, options: SessionOptions = _DATAGRAMS
-    ) -> Deferred[DatagramPath]:
+    ) -> Deferred[OpenPath]:
         """
-        Punch a path for datagrams.
+        Connect by a path for datagrams.
         """
-        if options.transports != frozenset({Transport.UDP}):
+        if Transport.UDP not in options.transports:
             raise UsageError("datagrams need UDP: give transports={Transport.UDP}")
-        return self._open(target, options)
+        transports = frozenset({Transport.UDP})
+        return self._open(target, attrs.evolve(options, transports=transports, use=Use.DATAGRAMS))
 
     def openPingPath(self, target: str, options: SessionOptions) -> Deferred[PingPath]:
         """
         Punch a path to measure round trips over, by whichever transports the options say.
         """
         self._ensureRunning()
+        options = attrs.evolve(options, use=Use.DATAGRAMS)
         return self._sessions.request(target, options, PING).addCallback(self._pingPath)
 
     def _open(self, target: str, options: SessionOptions) -> Deferred[Any]:
         self._ensureRunning()
         return self._sessions.request(target, options, STREAM).addCallback(
-            lambda session: session.outcome
+            lambda reached: reached.outcome
         )
 
-    def _pingPath(self, session: Session) -> PingPath:
-        assert session.connected is not None
-        return PingPath(self._reactor, session.connected, session.outcome)
+    def _pingPath(self, reached: Reached) -> PingPath:
+        return PingPath(self._reactor, reached.connected, reached.outcome)
 
     # --- being reached --------------------------------------------------------------------------
 
@@ -231,7 +235,9 @@ class Peer(Service):
         """
         return STREAM in self._sessions.streamAcceptors
 
-    async def acceptStreams(self, acceptor: Callable[[SecureStream], None] | None) -> None:
+    async def acceptStreams(
+        self, acceptor: Callable[[SecureStream | QUICStream], None] | None
+    ) -> None:
         """
         Give each stream that others open to C{acceptor}; C{None} accepts no more.
 
@@ -249,7 +255,7 @@ class Peer(Service):
             self._withdraw()
             raise
 
-    async def acceptDatagrams(self, acceptor: Callable[[DatagramPath], None] | None) -> None:
+    async def acceptDatagrams(self, acceptor: Callable[[OpenPath], None] | None) -> None:
         """
         Give each datagram path that others open to C{acceptor}; C{None} accepts no more.
 
@@ -297,7 +303,7 @@ class Peer(Service):
     def _notWithdrawn(self, failure: Failure) -> None:
         failure.trap(HolepunchError)
 
-    def _answerPings(self, stream: SecureStream) -> None:
+    def _answerPings(self, stream: SecureStream | QUICStream) -> None:
         attachProtocol(stream, Factory.forProtocol(PingAnswerer))
 
     # --- telling --------------------------------------------------------------------------------

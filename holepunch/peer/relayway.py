@@ -74,6 +74,7 @@ class RelayWay(abc.ABC):
         self._ended: Callable[[RelayWay, str], None] | None = ended
         self._timer: IDelayedCall | None = None
         self._isPumping = False
+        self._permitted: list[str] = []
         self.client = AllocationClient(
             server,
             EphemeralCredential(grant.username, grant.password),
@@ -119,7 +120,10 @@ class RelayWay(abc.ABC):
         """
         Let a host send to the relayed address.
         """
-        self._do(self.client.permit, host)
+        if self.client.state is AllocationState.NEW:
+            self._permitted.append(host)
+        else:
+            self._do(self.client.permit, host)
 
     def bindChannel(self, remote: TransportAddress) -> None:
         """
@@ -152,6 +156,9 @@ class RelayWay(abc.ABC):
 
     def _begin(self) -> None:
         self._do(self.client.start)
+        # With a nonce that is known, they leave in the same flight.
+        for host in self._permitted:
+            self._do(self.client.permit, host)
 
     def _do(self, call: Callable[..., None], *arguments: Any) -> None:
         if not self.isOver:

@@ -385,7 +385,9 @@ class Sessions:
             main,
             self._demultiplexer,
             self._config,
-            relay=self.links.relay(main.registered.relay, introduction.relay),
+            relay=self.links.relay(
+                main.registered.relay, introduction.relay, introduction.continues
+            ),
             applications=applications,
             startedAt=startedAt,
             timeout=timeout,

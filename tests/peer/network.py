@@ -4,6 +4,7 @@ A whole network for the tests: a rendezvous service and peers in the simulated i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -16,6 +17,8 @@ from holepunch.interfaces import IRegistry
 from holepunch.lab import SimulatedHost, SimulatedInternet, Topology
 from holepunch.peer import FixedHostAddresses, Peer, PeerConfig
 from holepunch.peer.events import Mapped, PeerEvent, Registered
+from holepunch.rendezvous.relay import RelayService
+from holepunch.rendezvous.relaytls import RelayTLS
 from holepunch.rendezvous.service import RendezvousService
 
 _T = TypeVar("_T")
@@ -108,7 +111,13 @@ class Network:
     A service on the host C{rendezvous}, and peers where a test wants them.
     """
 
-    def __init__(self, topology: Topology | str, seed: int = 0) -> None:
+    def __init__(
+        self, topology: Topology | str, seed: int = 0, relay: Sequence[int] | None = None
+    ) -> None:
+        """
+        @param relay: The ports on which the service relays: over UDP and TCP, and then over TLS.
+        """
+        self.relayPorts = relay
         if isinstance(topology, str):
             topology = Topology.parse(topology)
         self.internet = SimulatedInternet(topology, seed)
@@ -128,8 +137,25 @@ class Network:
                 for index, address in enumerate(host.addresses)
             ],
             registry=registry,
+            relay=self.makeRelay(),
         )
         self.service.startService()
+
+    def makeRelay(self) -> RelayService | None:
+        """
+        The relay of the service, if it is to have one.
+        """
+        if self.relayPorts is None:
+            return None
+        host = self.internet.host("rendezvous")
+        port, *tlsPorts = self.relayPorts
+        return RelayService(
+            host.reactor,
+            [TransportAddress(host.addresses[0], port)],
+            tlsPorts=tlsPorts,
+            tls=RelayTLS(self.serviceIdentity),
+            ownHosts=lambda: host.addresses,
+        )
 
     @property
     def location(self) -> str:

@@ -1,0 +1,121 @@
+"""
+Connections that always come about: by the relay, and off it where there is a direct way.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from holepunch.address import Transport
+from holepunch.errors import NoPathFound
+from holepunch.lab import LinkSpec, Topology
+from holepunch.lab.matrixexpectation import expect
+from holepunch.lab.matrixkind import NATKind
+from holepunch.nat import NAMED_BEHAVIOURS
+from holepunch.peer import SessionOptions
+from holepunch.peer.events import Connected, Mapped, Punched
+from holepunch.punch import EventKind
+from holepunch.rendezvous.introduction import RelayPolicy
+from tests.peer.network import Network
+from tests.peer.test_links import AUTO, LinkTestCase
+
+ONLY = SessionOptions(transports=frozenset(Transport), relay=RelayPolicy.ONLY)
+NEVER = SessionOptions(transports=frozenset(Transport), relay=RelayPolicy.NEVER)
+RELAY = (3480, 443)
+CLASSIC = ("none", "full-cone", "address-restricted", "port-restricted", "symmetric-random")
+
+
+class RelayTestCase(LinkTestCase):
+    """
+    The service has a relay.
+    """
+
+    def build(self, topology: Topology | str, seed: int = 0, **options: Any) -> Network:
+        options.setdefault("relay", RELAY)
+        return super().build(topology, seed, **options)
+
+
+class RelayTests(RelayTestCase):
+    """
+    Through the relay.
+    """
+
+    def test_hopeless(self) -> None:
+        """
+        Where no direct way exists, the relay carries the streams.
+        """
+        self.build("symmetric-random/symmetric-random")
+        self.assertEchoes(self.connect(AUTO))
+        self.network.internet.advance(60)
+        for name in ("alice", "bob"):
+            self.assertEqual(self.moves(name), ["relay"])
+
+    def test_upgrade(self) -> None:
+        """
+        Where one exists, the streams are on the relay first, and then on the direct way.
+        """
+        self.build("port-restricted/port-restricted")
+        protocol = self.connect(AUTO)
+        self.assertEchoes(protocol)
+        self.network.internet.advance(60)
+        self.assertEchoes(protocol)
+        for name in ("alice", "bob"):
+            self.assertEqual(self.moves(name)[-1], "direct")
+        self.assertEqual(protocol.transport.getPeer().host[:3], "31.")  # type: ignore[union-attr]
+
+    def test_everyPair(self) -> None:
+        """
+        Every pair of the classic NATs connects, and moves to a direct way wherever there is one.
+        """
+        kinds = {name: NATKind(name=name, behaviour=NAMED_BEHAVIOURS.get(name)) for name in CLASSIC}
+        for alice in CLASSIC:
+            for bob in CLASSIC:
+                with self.subTest(f"{alice}/{bob}"):
+                    self.build(f"{alice}/{bob}")
+                    protocol = self.connect(AUTO)
+                    self.assertEchoes(protocol, 10_000)
+                    self.network.internet.advance(20)
+                    self.assertEchoes(protocol, 10_000)
+                    isPossible = expect(kinds[alice], kinds[bob]).isPossible
+                    if isPossible:
+                        self.assertEqual(self.moves()[-1], "direct")
+                    self.doCleanups()
+
+    def test_onlyRelay(self) -> None:
+        """
+        With nothing but the relay allowed, neither side hears of an address of the other.
+        """
+        self.build("port-restricted/port-restricted")
+        self.assertEchoes(self.connect(ONLY))
+        self.network.internet.advance(30)
+        for name in ("alice", "bob"):
+            self.assertEqual(self.moves(name), ["relay"])
+            self.assertEqual([each for each in self.told(Mapped, name) if each.session], [])
+            candidates = [
+                each.event.detail
+                for each in self.told(Punched, name)
+                if each.event.kind is EventKind.REMOTE_CANDIDATE
+            ]
+            self.assertEqual(candidates, [])
+
+    def test_never(self) -> None:
+        """
+        Whoever wants no relay gets none, and the sentence that says why there is no way.
+        """
+        self.build("symmetric-random/symmetric-random")
+        never = attrs.evolve(NEVER, timeout=10.0)
+        self.assertRaises(NoPathFound, self.connect, never)
+
+    def test_soon(self) -> None:
+        """
+        The relay carries data within two and a half round trips to the service.
+        """
+        link = LinkSpec(latency=0.025, jitter=0.0)
+        self.build(Topology.parse("symmetric-random/symmetric-random", link))
+        self.assertEchoes(self.connect(AUTO), 10)
+        [connected] = self.told(Connected)
+        # There are three links on the way to the service.
+        roundTrip = 6 * 0.025
+        self.assertLessEqual(connected.seconds, 2.5 * roundTrip)
