@@ -89,7 +89,7 @@ class ServerCalls:
             return f"{self._server} has no second address (RFC 5780)"
         if any(outcome.fate is Fate.SILENT for outcome in self._outcomes.values()):
             return f"{self._server} gave no answer when it was asked to connect to us"
-        return f"{self._server} does not connect to its clients"
+        return f"{self._server} does not connect to its clients from a second address"
 
     def filtering(self) -> Finding[Filtering]:
         """
