@@ -102,8 +102,6 @@ def openPort(reactor: Any) -> DatagramPort:
     """
     port = DatagramPort(Demultiplexer())
     port.listen(reactor, HOST)
-    port.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-    port.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     return port
 
 

@@ -8,6 +8,7 @@ Driven by: L{holepunch.peer.driver}, and the application.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -68,6 +69,7 @@ class DatagramPath(OpenPath):
         The session selected this pair.
         """
         self._path = path
+        self._local, self._remote = path.local, path.remote
 
     @property
     def path(self) -> Path:
@@ -102,6 +104,17 @@ class DatagramPath(OpenPath):
             raise ValueError("these bytes would be taken for STUN: begin with another byte")
         if self._reason is None:
             self._port.send(self._path.remote, data)
+
+    def sendMany(self, datagrams: Sequence[bytes]) -> None:
+        """
+        Send several datagrams, which is quicker than one by one.
+
+        @raise ValueError: One of them would be taken for STUN.
+        """
+        if any(map(looksLikeStun, datagrams)):
+            raise ValueError("these bytes would be taken for STUN: begin with another byte")
+        if self._reason is None:
+            self._port.sendMany(self._path.remote, datagrams)
 
     def probe(self) -> None:
         """
@@ -141,8 +154,13 @@ class DatagramPath(OpenPath):
         """
         The short way: if C{data} is the application's, deliver it.
         """
-        path = self._path
-        if looksLikeStun(data) or remote != path.remote or local != path.local:
+        if looksLikeStun(data):
             return False
+        # The same two objects come again and again, and comparing what is in them takes longer.
+        if local is not self._local or remote is not self._remote:
+            path = self._path
+            if remote != path.remote or local != path.local:
+                return False
+            self._local, self._remote = local, remote
         self.deliver(data)
         return True

@@ -9,6 +9,8 @@ Driven by: L{holepunch.peer.localports}.
 from __future__ import annotations
 
 import contextlib
+import socket
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
@@ -19,6 +21,9 @@ from holepunch.address import TransportAddress
 from holepunch.errors import BadAddress
 from holepunch.peer.demultiplexer import DatagramSink, Demultiplexer
 from holepunch.stun import looksLikeStun
+
+# A window of QUIC in one burst; the system may allow less.
+_BUFFER = 1 << 22
 
 
 class DatagramPort(DatagramProtocol):
@@ -44,6 +49,14 @@ class DatagramPort(DatagramProtocol):
         """
         self._port = reactor.listenUDP(0, self, interface=host, maxPacketSize=65535)
         self.base = TransportAddress(host, cast(IPv4Address, self._port.getHost()).port)
+        self._sendTo: Callable[[bytes, tuple[str, int]], object] = self.transport.write
+        handle = getattr(self._port, "getHandle", lambda: None)()
+        if isinstance(handle, socket.socket):
+            # The transport's own method looks at the address anew for each datagram.
+            self._sendTo = handle.sendto
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                with contextlib.suppress(OSError):
+                    handle.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
 
     def close(self) -> None:
         """
@@ -74,9 +87,20 @@ class DatagramPort(DatagramProtocol):
         """
         Send one datagram; where the system refuses, it is as lost as any other.
         """
-        # No route, a full buffer, a firewall of our own: the check fails by its time-out.
-        with contextlib.suppress(OSError):
-            self.transport.write(data, (remote.host, remote.port))
+        try:
+            self._sendTo(data, (remote.host, remote.port))
+        except OSError:
+            # No route, a full buffer, a firewall of our own: the check fails by its time-out.
+            return
+
+    def sendMany(self, remote: TransportAddress, datagrams: Iterable[bytes]) -> None:
+        """
+        Send several datagrams, each as L{send} does.
+        """
+        sendTo, address = self._sendTo, (remote.host, remote.port)
+        for data in datagrams:
+            with contextlib.suppress(OSError):
+                sendTo(data, address)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """
@@ -85,8 +109,11 @@ class DatagramPort(DatagramProtocol):
         route = self._routes.get(addr[:2])
         if route is not None:
             remote, sinks = route
-            for sink in tuple(sinks):
-                sink.datagramReceived(self.base, remote, datagram)
+            if len(sinks) == 1:
+                sinks[0].datagramReceived(self.base, remote, datagram)
+            else:
+                for sink in tuple(sinks):
+                    sink.datagramReceived(self.base, remote, datagram)
             return
         if not looksLikeStun(datagram):
             return

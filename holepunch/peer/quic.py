@@ -109,6 +109,8 @@ class QUICConnection:
             "protocol_error": self._protocolError,
             "connection_terminated": self._terminated,
         }
+        # Some paths can send several datagrams at once.
+        self._send: Callable[[list[bytes]], None] = getattr(path, "sendMany", self._sendEach)
         path.setReceiver(self._pathReceived)
         self._pathLost = path.whenLost()
         self._pathLost.addErrback(self._pathEnded)
@@ -326,16 +328,19 @@ class QUICConnection:
 
         @return: Was there anything?
         """
-        core, send = self._core, self._path.send
+        core = self._core
         datagrams = core.transmit(now)
-        for data in datagrams:
-            send(data)
         isAny = bool(datagrams)
+        if datagrams:
+            self._send(datagrams)
         while self._datagrams and self._reason is None and core.hasRoom:
             core.sendDatagram(self._datagrams.popleft())
-            for data in core.transmit(now):
-                send(data)
+            self._send(core.transmit(now))
         return isAny
+
+    def _sendEach(self, datagrams: list[bytes]) -> None:
+        for data in datagrams:
+            self._path.send(data)
 
     # --- time -----------------------------------------------------------------------------------
 
