@@ -23,6 +23,8 @@ class Limits:
     @ivar connectionsPerAddress: Main connections from one IPv4 address or IPv6 /64.
     @ivar registrationTimeout: How long a main connection may take to the end of its registration.
     @ivar messageSize: Of one AMP message.
+    @ivar bytesPerSecond: Over one main connection, in the long run, whatever TLS makes of them.
+    @ivar byteBurst: At once.
     @ivar requestsPerSecond: By one peer over its main connection, in the long run.
     @ivar requestBurst: At once.
     @ivar sessionsPerPeer: Sessions that one peer has asked for and that have not ended.
@@ -45,6 +47,8 @@ class Limits:
     connectionsPerAddress: int = attrs.field(default=256, validator=validators.gt(0))
     registrationTimeout: float = attrs.field(default=10.0, validator=validators.gt(0))
     messageSize: int = attrs.field(default=64 * 1024, validator=validators.ge(1024))
+    bytesPerSecond: float = attrs.field(default=128.0 * 1024, validator=validators.gt(0))
+    byteBurst: int = attrs.field(default=512 * 1024, validator=validators.ge(64 * 1024))
     requestsPerSecond: float = attrs.field(default=20.0, validator=validators.gt(0))
     requestBurst: int = attrs.field(default=60, validator=validators.gt(0))
     sessionsPerPeer: int = attrs.field(default=32, validator=validators.gt(0))
@@ -75,17 +79,17 @@ class TokenBucket:
         self._level = float(burst)
         self._filledAt = now
 
-    def take(self, now: float) -> bool:
+    def take(self, now: float, count: float = 1.0) -> bool:
         """
-        May one more happen?
+        May one more happen, or so many?
         """
         # The reactor's clock is the system's, which may be set back.
         elapsed = max(0.0, now - self._filledAt)
         self._level = min(self._burst, self._level + elapsed * self._rate)
         self._filledAt = now
-        if self._level < 1.0:
+        if self._level < count:
             return False
-        self._level -= 1.0
+        self._level -= count
         return True
 
 

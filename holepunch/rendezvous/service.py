@@ -33,7 +33,8 @@ from holepunch.rendezvous.listeners import AssistListeners
 from holepunch.rendezvous.location import DEFAULT_PORT
 from holepunch.rendezvous.relay import ExternalRelay, RelayService
 from holepunch.rendezvous.server import MainConnection, RendezvousFactory
-from holepunch.tls import CertifiedTLS, IdentityTLS, IdentityTLSFactory
+from holepunch.rendezvous.wirelimit import LimitedTLSFactory
+from holepunch.tls import CertifiedTLS, IdentityTLS
 from holepunch.turn.credential import userOf
 
 DEFAULT_MAIN = f"tcp:{DEFAULT_PORT}"
@@ -181,7 +182,7 @@ class RendezvousService(MultiService):
             self.exchange.relayAllocated(PeerID(userOf(username)), relayed)
 
     def _listen(self, description: str) -> None:
-        tls = IdentityTLSFactory(self._reactor, self._tls, False, self.factory)
+        tls = LimitedTLSFactory(self.exchange, self._tls, self.factory)
         endpoint = serverFromString(self._reactor, description)
         failures: list[Failure] = []
         endpoint.listen(tls).addCallbacks(self._ports.append, failures.append)
