@@ -118,6 +118,46 @@ class ParsingTests(SynchronousTestCase):
         decoys = [host.name for host in topology.hosts if host.isDecoy]
         self.assertEqual(decoys, ["decoy-bob", "decoy-alice"])
 
+    def test_dualStack(self) -> None:
+        """
+        With IPv6 the routers get a subnet of it inside, which they do not translate.
+        """
+        topology = Topology.parse("dual-stack:pf/none")
+        nat = topology.nat("nat-alice")
+        self.assertEqual([subnet.version for subnet in nat.subnets], [4, 6])
+        self.assertEqual([subnet.version for subnet in nat.routed], [6])
+        for host in topology.hosts:
+            versions = {":" in address for address in host.addresses}
+            self.assertEqual(versions, {True, False}, host.name)
+
+    def test_firewalls(self) -> None:
+        """
+        Firewalls translate nothing, with IPv4 or without.
+        """
+        for scenario, addresses in (("firewalls", 2), ("ipv6", 1)):
+            topology = Topology.parse(f"{scenario}:firewall/no-nat")
+            self.assertEqual(len(topology.host("alice").addresses), addresses)
+            self.assertEqual({nat.translates for nat in topology.nats}, {False})
+            bob = topology.nat("nat-bob")
+            self.assertEqual(bob.firewall, NAMED_BEHAVIOURS["no-nat"])
+            self.assertEqual(bob.routed, bob.subnets)
+
+    def test_interfaces(self) -> None:
+        """
+        The third NAT is before alice's second interface.
+        """
+        topology = Topology.parse("two-interfaces:pf/none/carrier-grade")
+        alice = topology.host("alice")
+        self.assertEqual([each.name for each in alice.interfaces], ["alice-mobile"])
+        (above,) = topology.natsAbove(alice.interfaces[0])
+        self.assertEqual(above.name, "nat-mobile")
+        self.assertEqual(above.behaviour, NAMED_BEHAVIOURS["carrier-grade"])
+        self.assertEqual(len(alice.allAddresses), 2)
+        slow = topology.withLinks(LinkSpec(latency=1.0))
+        self.assertEqual({part.link.latency for part in slow.parts}, {1.0})
+        public = Topology.parse("two-interfaces:pf/none/none").host("alice").interfaces[0]
+        self.assertIsNone(public.behind)
+
     def test_wrongScenario(self) -> None:
         """
         Unknown scenarios, and the wrong number of NATs for one, are refused.
@@ -126,6 +166,10 @@ class ParsingTests(SynchronousTestCase):
             ("island:pf/pf", "'island', is no scenario"),
             ("same-subnet:pf", "column 13: expected two NATs"),
             ("same-subnet:pf/none", "column 13: expected two NATs"),
+            ("two-interfaces:pf/pf", "column 16: expected three NATs"),
+            ("dual-stack:pf/pf/pf", "the end at column 17"),
+            ("firewalls:firewall/pf", "'pf' (column 20), is no firewall; expected one of none"),
+            ("ipv6:pf/none", "'pf' (column 6), is no firewall"),
         ):
             error = self.assertRaises(BadTopology, Topology.parse, text)
             self.assertIn(sentence, str(error))

@@ -19,6 +19,7 @@ from holepunch.nat import (
     NAMED_BEHAVIOURS,
     PRESETS,
     Filtering,
+    Fragments,
     Mapping,
     NATBehaviour,
     Protocol,
@@ -178,6 +179,58 @@ class FileTests(SynchronousTestCase):
         for name in PRESETS:
             self.assertIn(f"`{name}`", text)
 
+    def test_examples(self) -> None:
+        """
+        The examples are topologies, and so are the sections that the documentation shows alone.
+        """
+        root = Path(__file__).parents[2]
+        names = [readTopology(path).hosts[0].name for path in (root / "examples/lab").iterdir()]
+        self.assertEqual(set(names), {"rendezvous"})
+        text = (root / "docs" / "lab.md").read_text()
+        place = "[host alice]\naddress = 31.9.0.9\n[nat carrier]\nbehaviour = pf\n"
+        place += "address = 31.8.0.8\ninside = 100.64.0.0/10\n"
+        for block in text.split("```ini\n")[2:]:
+            parseTopology(place + block.split("```")[0])
+
+    def test_dualStack(self) -> None:
+        """
+        A router has a firewall beside its NAT, of which each detail can be given.
+        """
+        text = (
+            "[nat home]\nbehaviour = pf\naddress = 31.1.0.1, 2001:db8::2\n"
+            "inside = 10.0.0.0/8, 2001:db8:1::/64\n"
+        )
+        home = parseTopology(_HOST + text).nat("home")
+        self.assertEqual(home.gateways, ("10.0.0.1", "2001:db8:1::1"))
+        self.assertEqual(home.firewall, NAMED_BEHAVIOURS["firewall"])
+        text += "firewall = no-nat\nfirewall-udp-timeout = 9s\nfirewall-fragments = drop\n"
+        firewall = parseTopology(_HOST + text).nat("home").firewall
+        self.assertEqual((firewall.udpTimeout, firewall.fragments), (9.0, Fragments.DROP))
+        self.assertEqual(firewall.filtering, Filtering.ENDPOINT_INDEPENDENT)
+
+    def test_firewall(self) -> None:
+        """
+        A router that translates nothing is a firewall unless another one-to-one kind is named.
+        """
+        text = "[nat wall]\ntranslates = no\naddress = 31.1.0.1\ninside = 31.9.0.0/24\n"
+        self.assertEqual(
+            parseTopology(_HOST + text).nat("wall").behaviour, NAMED_BEHAVIOURS["firewall"]
+        )
+        open = parseTopology(_HOST + text + "behaviour = no-nat").nat("wall").behaviour
+        self.assertEqual(open, NAMED_BEHAVIOURS["no-nat"])
+
+    def test_interfaces(self) -> None:
+        """
+        A host has as many interfaces as sections name it.
+        """
+        text = "[interface wifi]\nhost = alice\naddress = 31.2.0.2\nmtu = 1400\nblack-hole = yes\n"
+        text += "[interface mobile]\nhost = alice\naddress = 31.2.0.3"
+        alice = parseTopology(_HOST + text).host("alice")
+        self.assertEqual([each.name for each in alice.interfaces], ["wifi", "mobile"])
+        link = LinkSpec(mtu=1400, isBlackHole=True)
+        self.assertEqual(alice.interfaces[0].link, link)
+        self.assertEqual(link.interfaceMTU, 1500)
+
     def test_read(self) -> None:
         """
         A file is read from the disk; one that is not there is refused by its name.
@@ -240,11 +293,28 @@ class ErrorTests(SynchronousTestCase):
             ("outbound = 443", 12, "tcp:443"),
             ("outbound = tcp:70000", 12, "tcp:443"),
             ("behaviour = magic", 13, "corporate-firewall"),
+            ("firewall = magic", 12, "no-nat"),
+            ("firewall-filtering = none", 22, "endpoint-independent"),
+            ("mtu = big", 7, "bytes such as 1492"),
+            ("fragments = maybe", 13, "forward, drop"),
         ):
             text = f"{_HOST}{nat}{entry}\n"
             if "behaviour" not in entry:
                 text += "behaviour = pf\n"
             self.check(text, f"line 6, column {column}", words)
+
+    def test_wrongTogether(self) -> None:
+        """
+        Values that do not go together are told at their section.
+        """
+        nat = "[nat home]\naddress = 31.1.0.1\ninside = 10.0.0.0/8\n"
+        self.check(_HOST + nat + "behaviour = pf\nmtu = 20", "line 3, column 1", "from 68")
+        self.check(
+            _HOST + nat + "behaviour = pf\ntranslates = no", "line 3, column 1", "one-to-one"
+        )
+        self.check(_HOST + nat + "translates = no", "line 3, column 1", "not public")
+        text = _HOST + nat + "behaviour = pf\nfirewall = pf"
+        self.check(text, "line 3, column 1", "one-to-one")
 
     def test_missing(self) -> None:
         """
@@ -255,6 +325,9 @@ class ErrorTests(SynchronousTestCase):
         self.check(_HOST + nat, "line 3, column 1", "inside = ", "[nat home]")
         nat += "inside = 10.0.0.0/8\n"
         self.check(_HOST + nat, "line 3, column 1", "behaviour = ")
+        interface = "[interface mobile]\naddress = 31.2.0.2\n"
+        self.check(_HOST + interface, "line 3, column 1", "host = ")
+        self.check(_HOST + interface + "host = bob", "line 5, column 8", "a host", "alice")
         self.check(_HOST + nat + "mapping = address-dependent", "line 3, column 1", "filtering = ")
 
     def test_senseless(self) -> None:
