@@ -49,6 +49,14 @@ COMMANDS = {
         "ping",
         "Measure round trips to a peer, and tell which path they take.",
     ),
+    "invite": Home(
+        "holepunch.cli.invite",
+        "invite",
+        "Invite somebody by a short code, and connect when it is accepted.",
+    ),
+    "accept": Home(
+        "holepunch.cli.invite", "accept", "Accept an invitation by its code, and connect."
+    ),
     "peers": Home(
         "holepunch.cli.peers", "peers", "List, add and remove known peers: whom names mean."
     ),

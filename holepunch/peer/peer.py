@@ -33,6 +33,7 @@ from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.events import Disconnected, InterfacesChanged, Mapped, PeerEvent, Registered
 from holepunch.peer.hosts import SystemHostAddresses
+from holepunch.peer.invitation import Acquaintance, Inviting
 from holepunch.peer.openpath import OpenPath
 from holepunch.peer.ping import PING, PingAnswerer, PingPath
 from holepunch.peer.quicstream import QUICStream
@@ -48,8 +49,10 @@ from holepunch.peer.streamendpoints import (
 )
 from holepunch.rendezvous.authenticationclient import LoginCredentials
 from holepunch.rendezvous.introduction import IntroductionPolicy, Use
+from holepunch.rendezvous.invitation import Greeting, InvitationCode
 from holepunch.rendezvous.knownservices import KnownServices, KnownServicesFile
 from holepunch.rendezvous.location import ServiceLocation
+from holepunch.rendezvous.registry import checkName
 
 STREAM = b"holepunch"
 """
@@ -219,6 +222,67 @@ class Peer(Service):
 
     def _pingPath(self, reached: Reached) -> PingPath:
         return PingPath(self._reactor, reached.connected, reached.outcome)
+
+    # --- invitations ----------------------------------------------------------------------------
+
+    def invite(
+        self,
+        tell: Callable[[InvitationCode, float], None],
+        *,
+        calledHere: str | None = None,
+        calledThere: str | None = None,
+        isConnecting: bool = True,
+    ) -> Deferred[Acquaintance]:
+        """
+        Invite somebody by a code: afterwards each side knows the other one's key.
+
+        @param tell: Called with the code, to be handed to that person, and how many seconds it is
+            good for.
+        @param calledHere: What the other one will be called here; by default what it suggests.
+        @param calledThere: What we suggest to be called there; by default our name.
+        @param isConnecting: Do we want to be connected at once?
+        @return: Fires with whom it was; fails with L{InvitationFailed}. Cancelling it makes the
+            code void.
+        """
+        inviting = self._inviting(calledHere, calledThere, isConnecting)
+        return inviting.addCallback(lambda each: Deferred.fromCoroutine(each.invite(tell)))
+
+    def acceptInvitation(
+        self,
+        code: str,
+        *,
+        calledHere: str | None = None,
+        calledThere: str | None = None,
+        isConnecting: bool = True,
+    ) -> Deferred[Acquaintance]:
+        """
+        Accept an invitation; the parameters are those of L{invite}.
+
+        @raise BadInvitation: C{code} is none.
+        """
+        parsed = InvitationCode.parse(code)
+        inviting = self._inviting(calledHere, calledThere, isConnecting)
+        return inviting.addCallback(lambda each: Deferred.fromCoroutine(each.accept(parsed)))
+
+    def _inviting(
+        self, calledHere: str | None, calledThere: str | None, isConnecting: bool
+    ) -> Deferred[Inviting]:
+        self._ensureRunning()
+        suggested = calledThere if calledThere is not None else self.name
+        greeting = Greeting(
+            peerID=self.peerID,
+            name=None if suggested is None else checkName(suggested),
+            isConnecting=isConnecting,
+        )
+        return self._keeper.whenRegistered().addCallback(
+            lambda state: Inviting(
+                clock=self._reactor,
+                client=state.client,
+                known=self.knownPeers,
+                greeting=greeting,
+                name=calledHere,
+            )
+        )
 
     # --- being reached --------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -58,15 +58,17 @@ class Mailbox:
         self._settle()
         return waiting
 
-    def close(self, text: str = "") -> None:
+    def close(self, text: str = "") -> Deferred[None]:
         """
         Close it.
 
         @param text: Why, for the other side's user.
+        @return: Fires when the service knows; never fails.
         """
-        if self._client.mailboxes.pop(self.nameplate, None) is not None:
-            told = self._client.tell(CloseMailbox, nameplate=self.nameplate, text=shortened(text))
-            told.addErrback(lambda failure: None)
+        if self._client.mailboxes.pop(self.nameplate, None) is None:
+            return succeed(None)
+        told = self._client.tell(CloseMailbox, nameplate=self.nameplate, text=shortened(text))
+        return told.addErrback(lambda failure: None)
 
     def posted(self, body: bytes) -> None:
         """

@@ -1,0 +1,1 @@
+`holepunch invite` prints a short code such as `7-crossword-atlas`; whoever gives it to `holepunch accept` is connected, and from then on both sides know each other's keys: `Peer.invite` and `Peer.acceptInvitation` do the same in programs.
