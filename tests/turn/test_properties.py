@@ -49,9 +49,14 @@ class RelayMachine(RuleBasedStateMachine):
 
     @rule(target=askers, user=st.sampled_from(["alice", "bob"]))
     def arrive(self, user: str) -> Asker:
-        return Asker(self.network, user)
+        asker = Asker(self.network, user)
+        self.allocate(asker)
+        return asker
 
     @rule(asker=askers)
+    def allocateAgain(self, asker: Asker) -> None:
+        self.allocate(asker)
+
     def allocate(self, asker: Asker) -> None:
         response = asker.allocate()
         if response.error is None:
@@ -94,6 +99,17 @@ class RelayMachine(RuleBasedStateMachine):
         isAlive = self.network.server.allocationOf(asker.client) is not None
         assert bool(got) == (isAlive and self.isPermitted(relayed, peer.host))
 
+    @rule(asker=askers, peer=peers, number=st.sampled_from([0x4000, 0x4001]))
+    def bindAndSend(self, asker: Asker, peer: TransportAddress, number: int) -> None:
+        self.bind(asker, number, peer)
+        self.send(asker, peer, number)
+
+    @rule(asker=askers, peer=peers, seconds=st.sampled_from([0, 200, 400]))
+    def permitAndSend(self, asker: Asker, peer: TransportAddress, seconds: float) -> None:
+        self.permit(asker, peer.host)
+        self.wait(seconds)
+        self.send(asker, peer, 0x4000)
+
     @rule(seconds=st.sampled_from([1, 299, 301, 601]))
     def wait(self, seconds: float) -> None:
         self.network.advance(seconds)
@@ -132,7 +148,7 @@ class RelayPropertyTests(SynchronousTestCase):
         """
         run_state_machine_as_test(
             RelayMachine,
-            settings=settings(REPEATABLE, max_examples=60, stateful_step_count=30),
+            settings=settings(REPEATABLE, max_examples=150, stateful_step_count=40),
         )
 
     @REPEATABLE
