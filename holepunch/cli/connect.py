@@ -14,6 +14,7 @@ import click
 from twisted.internet.protocol import Factory
 
 from holepunch.cli.connection import ConnectionProtocol
+from holepunch.cli.examples import examples
 from holepunch.cli.join import Join
 from holepunch.cli.notice import describeClosed
 from holepunch.cli.options import PeerOptions, peerArgument, peerOptions
@@ -26,7 +27,12 @@ from holepunch.errors import HolepunchError
 from holepunch.peer import Peer, PunchedAddress, SessionOptions
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "holepunch connect alice < original",
+        "holepunch connect alice --rendezvous rendezvous.example.org --identity bob.pem",
+    )
+)
 @peerArgument
 @waitOption
 @peerOptions

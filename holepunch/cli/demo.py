@@ -22,6 +22,7 @@ from holepunch.cli import demoreport
 from holepunch.cli.demoprocesses import ProcessStage
 from holepunch.cli.demosimulation import SimulatedStage
 from holepunch.cli.demostage import LATENCY, Act, Stage, homeNetworks, transportsOf
+from holepunch.cli.examples import examples
 from holepunch.cli.notice import Importance, Notice, milliseconds
 from holepunch.cli.options import jsonOption, transportOption, verboseOption
 from holepunch.cli.output import Output, jsonLine, makeOutput
@@ -34,7 +35,12 @@ from holepunch.punch import TCPFlow
 _Result = TypeVar("_Result")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "holepunch demo",
+        "holepunch demo --topology symmetric/full-cone --tcp-flow sequential --svg session.svg",
+    )
+)
 @click.option(
     "--topology",
     "network",
@@ -43,7 +49,7 @@ _Result = TypeVar("_Result")
     metavar="NAT[/NAT[/NAT]]",
     help="The NATs of alice, bob, and their carrier; one for both; none is a public host.",
 )
-@click.option("--simulated", "isSimulated", is_flag=True, help="Simulate the network.")
+@click.option("--simulated", "isSimulated", is_flag=True, help="Simulate the network in any case.")
 @transportOption
 @click.option(
     "--tcp-flow",
@@ -51,12 +57,12 @@ _Result = TypeVar("_Result")
     type=click.Choice([flow.value for flow in TCPFlow]),
     default=TCPFlow.SIMULTANEOUS.value,
     show_default=True,
-    help="Connect at once, or one side after the other.",
+    help="Connect from both sides at once, or from one after the other.",
 )
 @click.option(
     "--svg",
     type=OutputFile(),
-    help="Draw the session as an image, too.",
+    help="Draw the session into this file, too.",
 )
 @jsonOption
 @verboseOption

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from holepunch.cli.diagramsvg import renderSVG
 from holepunch.cli.diagramtext import renderText
+from holepunch.cli.examples import examples
 from holepunch.cli.explaindiagram import drawExplanation
 from holepunch.cli.explainhtml import renderHTML
 from holepunch.cli.options import jsonOption
@@ -38,7 +39,12 @@ _MOST_FILES = 2
 _outputFile = OutputFile()
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "holepunch connect bob --trace alice.trace",
+        "holepunch explain alice.trace bob.trace --html report.html",
+    )
+)
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )

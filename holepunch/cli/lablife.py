@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import click
 
+from holepunch.cli.examples import examples
 from holepunch.cli.laboptions import Plan, chosenLab, columns, failing, labOption, planOptions
 from holepunch.cli.notice import Notice
 from holepunch.cli.options import jsonOption
@@ -23,7 +24,14 @@ from holepunch.lab.serving import serviceAddresses
 from holepunch.lab.standing import DEFAULT_NAME, StandingLab
 
 
-@click.command("up")
+@click.command(
+    "up",
+    epilog=examples(
+        "holepunch lab up port-restricted/symmetric --rendezvous --latency 20ms",
+        "holepunch lab exec alice -- holepunch check",
+        "holepunch lab down",
+    ),
+)
 @planOptions
 @click.option("--name", default=DEFAULT_NAME, show_default=True, help="What to call the lab.")
 @click.option(

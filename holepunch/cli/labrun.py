@@ -21,6 +21,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, First
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from holepunch.cli.examples import examples
 from holepunch.cli.laboptions import Plan, columns, planOptions
 from holepunch.cli.options import jsonOption, seconds
 from holepunch.cli.output import makeOutput
@@ -246,7 +247,14 @@ class _ProgramFailed(Exception):
     """
 
 
-@click.command("run")
+@click.command(
+    "run",
+    epilog=examples(
+        "holepunch lab run port-restricted/symmetric -- \\",
+        "  holepunch ping bob --- holepunch listen --name bob --echo",
+        "holepunch lab run full-cone/none --head-start 2 --stats -- ./client --- ./server",
+    ),
+)
 @planOptions
 @click.option(
     "--rendezvous/--no-rendezvous",

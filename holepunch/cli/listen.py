@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from holepunch.cli.accessoptions import accessOptions, authoriserOf
 from holepunch.cli.answering import Echo, Execute
 from holepunch.cli.connection import ConnectionProtocol
+from holepunch.cli.examples import examples
 from holepunch.cli.join import Join
 from holepunch.cli.notice import Notice, describeClosed, nameOf
 from holepunch.cli.options import PeerOptions, nameOption, peerOptions
@@ -36,11 +37,16 @@ from holepunch.identity import PeerID
 from holepunch.peer import Peer, PunchedAddress
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "holepunch listen --name alice > copy",
+        "holepunch listen --name date --exec date --keep",
+    )
+)
 @nameOption
-@click.option("--echo", "isEcho", is_flag=True, help="Send back what comes.")
+@click.option("--echo", "isEcho", is_flag=True, help="Send back what comes, and nothing else.")
 @click.option("--exec", "command", metavar="CMD", help="Join each connection to a command.")
-@click.option("--keep", is_flag=True, help="Go on with further connections.")
+@click.option("--keep", is_flag=True, help="Go on after the first connection.")
 @accessOptions
 @peerOptions
 def listen(

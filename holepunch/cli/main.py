@@ -18,6 +18,7 @@ import attrs
 import click
 
 from holepunch._version import __version__
+from holepunch.cli.examples import examples
 
 
 @attrs.frozen
@@ -131,12 +132,20 @@ class LazyGroup(click.Group):
             raise
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        "holepunch demo                    see it work, on this machine alone",
+        "holepunch listen --name alice     on one machine, and on another:",
+        "holepunch connect alice           what one side types, the other reads",
+    ),
+)
 @click.version_option(__version__, prog_name="holepunch")
 def main() -> None:
     """
     Direct connections between programs behind NATs.
 
-    Two peers find each other through a rendezvous service; their data goes from one to the other
-    without a third machine in between.
+    Two peers find each other through a rendezvous service (twistd -n holepunch, on a public host);
+    their data goes from one to the other without a third machine in between.
     """

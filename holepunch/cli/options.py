@@ -204,10 +204,10 @@ nameOption = click.option(
     "--name", type=peerName, metavar="NAME", help="A name by which other peers find this one."
 )
 
-jsonOption = click.option("--json", "isJSON", is_flag=True, help="Tell programs, as JSON lines.")
+jsonOption = click.option("--json", "isJSON", is_flag=True, help="Speak JSON lines, for programs.")
 
 verboseOption = click.option(
-    "-v", "--verbose", "verbosity", count=True, help="Tell more; repeat it for still more."
+    "-v", "--verbose", "verbosity", count=True, help="Tell more; twice, each step."
 )
 
 timeoutOption = click.option(
@@ -216,7 +216,7 @@ timeoutOption = click.option(
     metavar="SECONDS",
     default=30.0,
     show_default=True,
-    help="How long to try.",
+    help="How long to look for a path.",
 )
 
 rendezvousOption = click.option(
@@ -224,7 +224,7 @@ rendezvousOption = click.option(
     metavar="[ID@]HOST[:PORT]",
     envvar="HOLEPUNCH_RENDEZVOUS",
     show_envvar=True,
-    help="The rendezvous service; ID is the key that it must show.",
+    help="The rendezvous service that both peers use; ID is the key that it must show.",
 )
 
 transportOption = click.option(
@@ -232,7 +232,7 @@ transportOption = click.option(
     type=click.Choice(["auto", "tcp", "udp"]),
     default="auto",
     show_default=True,
-    help="What to punch with.",
+    help="Which transport protocols to use.",
 )
 
 identityOption = click.option(
@@ -254,7 +254,7 @@ _PEER_OPTIONS = (
         type=click.Choice([flow.value for flow in TCPFlow]),
         default=TCPFlow.SIMULTANEOUS.value,
         show_default=True,
-        help="Connect at once, or one side after the other.",
+        help="Connect from both sides at once, or from one after the other.",
     ),
     click.option(
         "--relay",
@@ -272,7 +272,7 @@ _PEER_OPTIONS = (
     click.option(
         "--trace",
         type=OutputFile(),
-        help="Write every event to this file, for diagrams and reports.",
+        help="Write every event to this file, which holepunch explain reads.",
     ),
 )
 _NAMES = (

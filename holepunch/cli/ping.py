@@ -19,6 +19,7 @@ from twisted.internet.defer import CancelledError, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from holepunch.cli.examples import examples
 from holepunch.cli.notice import describePath, milliseconds, nameOf
 from holepunch.cli.options import PeerOptions, peerArgument, peerOptions, seconds
 from holepunch.cli.output import jsonLine, makeOutput
@@ -32,7 +33,7 @@ from holepunch.peer.events import Connected
 _REPLY_TIMEOUT = 2.0
 
 
-@click.command()
+@click.command(epilog=examples("holepunch ping alice", "holepunch ping alice -c 0 --transport udp"))
 @peerArgument
 @click.option(
     "-c",
@@ -48,7 +49,7 @@ _REPLY_TIMEOUT = 2.0
     metavar="SECONDS",
     default=1.0,
     show_default=True,
-    help="From one ping to the next.",
+    help="How long from one ping to the next.",
 )
 @waitOption
 @peerOptions

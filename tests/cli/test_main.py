@@ -48,6 +48,18 @@ class MainTests(SynchronousTestCase):
             self.assertEqual(ran.exit_code, 0)
             self.assertIn(home.help.rstrip("."), " ".join(ran.output.split()))
 
+    def test_examples(self) -> None:
+        """
+        Examples stand line by line below the help, as they are to be typed.
+        """
+        for name in ("listen", "connect", "ping", "explain", "demo"):
+            output = CliRunner().invoke(main, [name, "--help"]).output
+            _, _, shown = output.partition("Examples:\n")
+            lines = shown.strip().splitlines()
+            self.assertGreater(len(lines), 1)
+            for line in lines:
+                self.assertTrue(line.strip().startswith("holepunch "), line)
+
     def test_version(self) -> None:
         """
         C{--version} tells the version.
