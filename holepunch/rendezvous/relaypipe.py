@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from twisted.internet.interfaces import (
     IConsumer,
+    IDelayedCall,
     IHalfCloseableDescriptor,
     IPushProducer,
     IReactorTime,
@@ -37,8 +38,9 @@ class RelayPipe:
         self._sink = sink
         self._account = account
         self._isFull = False
-        self._isSlowed = False
         self._isEnded = False
+        # While the user has had too much.
+        self._slowed: IDelayedCall | None = None
         IConsumer(sink).registerProducer(self, True)
         source.resumeProducing()
 
@@ -46,26 +48,31 @@ class RelayPipe:
         """
         Pass on what came.
         """
+        if self._isEnded:
+            return
         now = self._clock.seconds()
         self._account.charge(len(data), now)
         self._sink.write(data)
-        if not self._isSlowed and self._account.isInDebt(now):
-            self._isSlowed = True
+        if self._slowed is None and self._account.isInDebt(now):
             self._source.pauseProducing()
-            self._clock.callLater(_PAUSE, self._look)
+            self._slowed = self._clock.callLater(_PAUSE, self._look)
 
     def _look(self) -> None:
-        if self._isEnded:
-            return
         if self._account.isInDebt(self._clock.seconds()):
-            self._clock.callLater(_PAUSE, self._look)
+            self._slowed = self._clock.callLater(_PAUSE, self._look)
             return
-        self._isSlowed = False
+        self._slowed = None
         self._go()
 
     def _go(self) -> None:
-        if not (self._isFull or self._isSlowed or self._isEnded):
+        if not (self._isFull or self._slowed or self._isEnded):
             self._source.resumeProducing()
+
+    def _stop(self) -> None:
+        self._isEnded = True
+        slowed, self._slowed = self._slowed, None
+        if slowed is not None:
+            slowed.cancel()
 
     def pauseProducing(self) -> None:
         """
@@ -86,7 +93,7 @@ class RelayPipe:
         """
         The other side is gone; its protocol says so, too.
         """
-        self._isEnded = True
+        self._stop()
 
     def end(self, isHalf: bool) -> None:
         """
@@ -96,7 +103,7 @@ class RelayPipe:
         """
         if self._isEnded:
             return
-        self._isEnded = True
+        self._stop()
         self._sink.unregisterProducer()
         if isHalf and IHalfCloseableDescriptor.providedBy(self._sink):
             cast(Any, self._sink).loseWriteConnection()
