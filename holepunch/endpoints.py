@@ -2,11 +2,12 @@ r"""
 Endpoint strings: C{holepunch:} for C{twisted.internet.endpoints.clientFromString}
 and C{twisted.internet.endpoints.serverFromString}.
 
-Client: C{holepunch:PEER[:rendezvous=…][:identity=…][:known=…][:timeout=…][:tcpFlow=…]}, where PEER
-is a name or peer ID. Server: C{holepunch:[name=NAME][:rendezvous=…][:identity=…][:known=…]
-[:allow=…][:deny=…]}, where the last two are names or peer IDs with commas between. A colon inside a
-value is written C{\:}. What is not given comes from the environment variables HOLEPUNCH_RENDEZVOUS
-and HOLEPUNCH_IDENTITY, then from the defaults of the command line.
+Client: C{holepunch:PEER[:rendezvous=…][:identity=…][:known=…][:timeout=…][:transport=…]
+[:relay=…][:tcpFlow=…]}, where PEER is a name or peer ID. Server:
+C{holepunch:[name=NAME][:rendezvous=…][:identity=…][:known=…][:allow=…][:deny=…]}, where the
+last two are names or peer IDs with commas between. A colon inside a value is written C{\:}. What
+is not given comes from the environment variables HOLEPUNCH_RENDEZVOUS and HOLEPUNCH_IDENTITY, then
+from the defaults of the command line.
 
 Owns: reading the strings; which endpoints share one peer.
 Knows nothing of: how a connection is made.
@@ -15,9 +16,10 @@ Driven by: the plugins in C{twisted/plugins/holepunch_endpoints.py}.
 
 from __future__ import annotations
 
+import enum
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -31,6 +33,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from holepunch.address import Transport
 from holepunch.errors import PeerClosed, RendezvousUnreachable, UsageError
 from holepunch.identity import Identity, PeerID, configurationFile
 from holepunch.peer import Peer, SessionOptions
@@ -38,7 +41,10 @@ from holepunch.peer.access import AccessList
 from holepunch.peer.events import Disconnected, PeerEvent, Registered
 from holepunch.peer.knownpeers import KnownPeersFile
 from holepunch.punch import TCPFlow
+from holepunch.rendezvous.introduction import RelayPolicy
 from holepunch.rendezvous.registry import checkName
+
+_Choice = TypeVar("_Choice", bound=enum.Enum)
 
 _log = Logger()
 
@@ -226,6 +232,8 @@ def parseClient(
     rendezvous: str | None = None,
     identity: str | None = None,
     timeout: str = "30",
+    transport: str = "auto",
+    relay: str = RelayPolicy.AUTO.value,
     tcpFlow: str = TCPFlow.SIMULTANEOUS.value,
     known: str | None = None,
     **unknown: str,
@@ -235,12 +243,12 @@ def parseClient(
 
     @raise ValueError: A value makes no sense.
     """
-    _refuse(unknown, "rendezvous, identity, timeout, tcpFlow, known")
-    try:
-        flow = TCPFlow(tcpFlow)
-    except ValueError:
-        known = ", ".join(each.value for each in TCPFlow)
-        raise UsageError(f"tcpFlow is one of {known}, not {tcpFlow!r}") from None
+    _refuse(unknown, "rendezvous, identity, timeout, transport, relay, tcpFlow, known")
+    flow = _oneOf(TCPFlow, "tcpFlow", tcpFlow)
+    policy = _oneOf(RelayPolicy, "relay", relay)
+    transports = frozenset(Transport)
+    if transport != "auto":
+        transports = frozenset({_oneOf(Transport, "transport", transport, "auto")})
     try:
         seconds = float(timeout)
     except ValueError:
@@ -249,7 +257,7 @@ def parseClient(
         reactor,
         target,
         PeerSettings.read(rendezvous, identity, known),
-        SessionOptions(timeout=seconds, tcpFlow=flow),
+        SessionOptions(timeout=seconds, transports=transports, relay=policy, tcpFlow=flow),
     )
 
 
@@ -288,6 +296,14 @@ def _namesOrIDs(text: str) -> tuple[str, ...]:
         if not PeerID.looksLike(word):
             checkName(word)
     return words
+
+
+def _oneOf(kind: type[_Choice], name: str, text: str, *others: str) -> _Choice:
+    try:
+        return kind(text)
+    except ValueError:
+        known = ", ".join([*others, *(str(each.value) for each in kind)])
+        raise UsageError(f"{name} is one of {known}, not {text!r}") from None
 
 
 def _refuse(unknown: Mapping[str, str], known: str) -> None:

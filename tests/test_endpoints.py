@@ -56,6 +56,8 @@ class EndpointStringTests(SynchronousTestCase):
             "holepunch:bob:rendezvous=x:timeout=nan",
             "holepunch:bob:rendezvous=x:timeout=soon",
             "holepunch:bob:rendezvous=x:tcpFlow=both",
+            "holepunch:bob:rendezvous=x:transport=sctp",
+            "holepunch:bob:rendezvous=x:relay=always",
             "holepunch:bob:rendezvous=x:colour=red",
         ):
             self.assertRaises(ValueError, clientFromString, self.reactor, text)

@@ -23,6 +23,7 @@ from holepunch.peer.events import (
     InterfacesChanged,
     Introduced,
     Mapped,
+    Moved,
     PeerEvent,
     Punched,
     Refused,
@@ -152,6 +153,8 @@ def describe(event: PeerEvent) -> Notice:
                 },
                 step="",
             )
+        case Moved():
+            return describeMove(event)
         case Failed():
             return Notice(
                 event="failed",
@@ -165,6 +168,34 @@ def describe(event: PeerEvent) -> Notice:
                 step="",
             )
     return _describeDetail(event)
+
+
+def describeMove(event: Moved) -> Notice:
+    """
+    What to tell when a connection goes another way.
+    """
+    who = nameOf(event.remotePeer, event.remoteName)
+    if event.path is None or event.transport is None:
+        text = f"there is no path to {who} any more; looking for another one"
+    else:
+        ends = f"{event.local} → {event.remote} ({event.candidate})"
+        after = f", after {milliseconds(event.gap)} without any" if event.gap else ""
+        text = f"moved to a {event.path} {event.transport.value} path, {ends}{after}"
+    return Notice(
+        event="moved",
+        text=text,
+        fields={
+            "peer": event.remotePeer,
+            "name": event.remoteName,
+            "path": event.path,
+            "transport": event.transport,
+            "local": event.local,
+            "remote": event.remote,
+            "candidate": event.candidate,
+            "gap": round(event.gap, 6),
+        },
+        importance=Importance.MILESTONE,
+    )
 
 
 def describePath(event: Connected) -> str:

@@ -29,11 +29,11 @@ from holepunch.peer.knownpeers import KnownPeersFile
 from holepunch.peer.resolving import checkHostName
 from holepunch.punch import TCPFlow
 from holepunch.rendezvous.authenticationclient import LoginCredentials
+from holepunch.rendezvous.introduction import RelayPolicy
 from holepunch.rendezvous.location import ServiceLocation
 from holepunch.rendezvous.registry import checkName
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_TCP = frozenset({Transport.TCP})
 
 
 def seconds(text: str) -> float:
@@ -72,14 +72,16 @@ class PeerOptions:
     What the common options say.
 
     @ivar rendezvous: C{[ID@]HOST[:PORT]}.
-    @ivar transports: What to punch with, where the person said so; L{None} is the command's choice.
+    @ivar transports: What to punch with.
+    @ivar relay: May a relay carry the data?
     @ivar timeout: Seconds from the request to the path.
     @ivar trace: Where to write every event.
     @ivar credentials: Who logs in, where the service has users.
     """
 
     rendezvous: str
-    transports: frozenset[Transport] | None = None
+    transports: frozenset[Transport] = frozenset(Transport)
+    relay: RelayPolicy = RelayPolicy.AUTO
     tcpFlow: TCPFlow = TCPFlow.SIMULTANEOUS
     timeout: float = 30.0
     identity: Path
@@ -106,40 +108,31 @@ class PeerOptions:
         @raise UsageError: Something makes no sense; the sentence says what to write instead.
         """
         location = readRendezvous(rendezvous)
-        if relay == "only":
-            raise UsageError(
-                "--relay only: this version makes direct connections only; "
-                "leave the option out, or write --relay auto"
-            )
         return cls(
             rendezvous=str(location),
-            transports=None if transport == "auto" else frozenset({Transport(transport)}),
+            transports=frozenset(Transport if transport == "auto" else {Transport(transport)}),
+            relay=RelayPolicy(relay),
             tcpFlow=TCPFlow(tcpFlow),
             credentials=credentialsOf(user, passwordFile),
             **others,
         )
 
-    def sessionOptions(self, choice: frozenset[Transport] = frozenset(Transport)) -> SessionOptions:
+    def sessionOptions(self) -> SessionOptions:
         """
         How a session is to be punched.
-
-        @param choice: What C{--transport auto} means for the command.
         """
         return SessionOptions(
-            transports=self.transports or choice, tcpFlow=self.tcpFlow, timeout=self.timeout
+            transports=self.transports,
+            tcpFlow=self.tcpFlow,
+            timeout=self.timeout,
+            relay=self.relay,
         )
 
     def streamOptions(self) -> SessionOptions:
         """
         How a session for a stream is to be punched.
-
-        @raise UsageError: It is to be punched by UDP.
         """
-        if Transport.UDP in (self.transports or ()):
-            raise UsageError(
-                "--transport udp: streams go over TCP in this version; write --transport tcp"
-            )
-        return self.sessionOptions(_TCP)
+        return self.sessionOptions()
 
     @property
     def knownServices(self) -> Path:
@@ -261,7 +254,7 @@ _PEER_OPTIONS = (
         type=click.Choice(["auto", "never", "only"]),
         default="auto",
         show_default=True,
-        help="Let a relay carry the data where no direct path is found.",
+        help="Let a relay carry the data until there is a direct path, or always.",
     ),
     timeoutOption,
     identityOption,

@@ -59,7 +59,7 @@ STREAM = b"holepunch"
 The application (ALPN) of ordinary streams.
 """
 
-_DEFAULT_OPTIONS = SessionOptions()
+_DEFAULT_OPTIONS = SessionOptions(transports=frozenset(Transport))
 _DATAGRAMS = SessionOptions(transports=frozenset({Transport.UDP}), use=Use.DATAGRAMS)
 
 

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from holepunch.address import Transport
 from holepunch.cli.main import main
 from holepunch.cli.options import PeerOptions
-from holepunch.errors import UsageError
 from holepunch.punch import TCPFlow
+from holepunch.rendezvous.introduction import RelayPolicy
 
 SERVICE = ("--rendezvous", "192.0.2.1")
 
@@ -28,10 +28,8 @@ WRONG_USAGE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("connect", "bob", "--rendezvous", "a" * 64), "cannot be the name of a host"),
     (("connect", "bob", "--rendezvous", "a..b"), "cannot be the name of a host"),
     (("check", "--stun", "a" * 64), "cannot be the name of a host"),
-    (("connect", "bob", *SERVICE, "--relay", "only"), "direct connections only"),
-    (("connect", "bob", *SERVICE, "--transport", "udp"), "streams go over TCP"),
-    (("listen", *SERVICE, "--transport", "udp"), "streams go over TCP"),
     (("connect", "bob", *SERVICE, "--transport", "sctp"), "'sctp' is not one of"),
+    (("connect", "bob", *SERVICE, "--relay", "always"), "'always' is not one of"),
     (("connect", "bob", *SERVICE, "--tcp-flow", "both"), "'both' is not one of"),
     (("connect", "bob", *SERVICE, "--timeout", "soon"), "'soon' is not a number of seconds"),
     (("connect", "bob", *SERVICE, "--timeout", "0"), "0 is not above 0"),
@@ -91,11 +89,11 @@ class PeerOptionsTests(SynchronousTestCase):
 
     def test_automatic(self) -> None:
         """
-        C{auto} is the command's choice: for streams TCP.
+        C{auto} is both transports, for streams, too.
         """
         options = self.read()
         self.assertEqual(options.sessionOptions().transports, frozenset(Transport))
-        self.assertEqual(options.streamOptions().transports, {Transport.TCP})
+        self.assertEqual(options.streamOptions(), options.sessionOptions())
 
     def test_given(self) -> None:
         """
@@ -105,18 +103,12 @@ class PeerOptionsTests(SynchronousTestCase):
         self.assertEqual(session.transports, {Transport.UDP})
         self.assertEqual((session.tcpFlow, session.timeout), (TCPFlow.SEQUENTIAL, 7.0))
 
-    def test_streamsOverUDP(self) -> None:
-        """
-        A stream by UDP is refused.
-        """
-        self.assertRaises(UsageError, self.read(transport="udp").streamOptions)
-
     def test_relay(self) -> None:
         """
-        C{never} and C{auto} are direct paths; C{only} is refused.
+        Each word is a policy.
         """
-        self.assertEqual(self.read(relay="never"), self.read(relay="auto"))
-        self.assertRaises(UsageError, self.read, relay="only")
+        for policy in RelayPolicy:
+            self.assertIs(self.read(relay=policy.value).sessionOptions().relay, policy)
 
     def test_knownServices(self) -> None:
         """

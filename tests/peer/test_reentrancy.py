@@ -13,8 +13,9 @@ from twisted.python.failure import Failure
 
 from holepunch.address import Transport
 from holepunch.errors import HolepunchError
-from holepunch.peer import DatagramPath, SessionOptions
+from holepunch.peer import SessionOptions
 from holepunch.peer.events import PeerEvent
+from holepunch.peer.openpath import OpenPath
 from tests.peer.network import EchoFactory, Recorder, RecorderFactory
 from tests.peer.test_scenarios import ScenarioTestCase
 
@@ -198,7 +199,7 @@ class FromProtocolTests(ScenarioTestCase):
         """
         network = self.build(PAIR)
         bob, alice = network.peer("bob", "bob"), network.peer("alice", "alice")
-        paths: list[DatagramPath] = []
+        paths: list[OpenPath] = []
         network.waitFor(Deferred.fromCoroutine(bob.acceptDatagrams(paths.append)))
         near = network.waitFor(alice.openDatagrams("bob", UDP))
         for _ in range(5):

@@ -18,8 +18,9 @@ from holepunch.address import Transport
 from holepunch.errors import NoPathFound, PathLost
 from holepunch.lab import LinkSpec, Topology
 from holepunch.nat import NAMED_BEHAVIOURS, Filtering
-from holepunch.peer import DatagramPath, Peer, PeerConfig, SecureStream, SessionOptions
+from holepunch.peer import Peer, PeerConfig, SecureStream, SessionOptions
 from holepunch.peer.events import Connected
+from holepunch.peer.openpath import OpenPath
 from holepunch.punch import TCPFlow
 from tests.peer.network import EchoFactory, Network, Recorder, RecorderFactory
 
@@ -82,12 +83,12 @@ class ScenarioTestCase(SynchronousTestCase):
 
     def openDatagrams(
         self, network: Network, prepare: Callable[[], None] = lambda: None
-    ) -> tuple[DatagramPath, DatagramPath]:
+    ) -> tuple[OpenPath, OpenPath]:
         """
         Alice reaches bob by UDP.
         """
         bob, alice = network.peer("bob", "bob"), network.peer("alice", "alice")
-        accepted: Deferred[DatagramPath] = Deferred()
+        accepted: Deferred[OpenPath] = Deferred()
         network.waitFor(Deferred.fromCoroutine(bob.acceptDatagrams(accepted.callback)))
         self._warmUp(network, alice)
         prepare()
