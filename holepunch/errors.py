@@ -211,48 +211,6 @@ class PeerIdentityChanged(RendezvousError):
     """
 
 
-class LoginRequired(RendezvousError):
-    """
-    The rendezvous service lets only its users in: give a user name and a password.
-    """
-
-
-class LoginFailed(RendezvousError):
-    """
-    The user name or the password is wrong.
-    """
-
-
-class LoginUnsupported(RendezvousError):
-    """
-    The rendezvous service asks nobody to log in: leave the user name out.
-    """
-
-
-class ServiceNotProven(RendezvousError):
-    """
-    The rendezvous service does not know the password itself: somebody may be impersonating it.
-    """
-
-
-class InvitationFailed(RendezvousError):
-    """
-    The invitation came to nothing: make a new one.
-    """
-
-
-class BadInvitation(InvitationFailed, ValueError):
-    """
-    An invitation code is a number and two words, such as 7-crossword-atlas.
-    """
-
-
-class PeerIdentityChanged(RendezvousError):
-    """
-    The peer of that name has another key than the one that is known: somebody may be posing as it.
-    """
-
-
 class TooManyRequests(RendezvousError):
     """
     Too many requests in a short time: wait a moment and try again.
@@ -328,18 +286,6 @@ class KnownAlready(HolepunchError, ValueError):
     """
 
 
-class UnknownName(HolepunchError, ValueError):
-    """
-    No peer of that name is known here: holepunch peers add NAME ID makes one known.
-    """
-
-
-class KnownAlready(HolepunchError, ValueError):
-    """
-    Another peer is known by that name.
-    """
-
-
 class WrongPeer(HolepunchError):
     """
     The other side of the connection proved another identity than the expected one.
@@ -376,12 +322,6 @@ class LocalStreamFailed(HolepunchError):
 class BadTrace(HolepunchError):
     """
     This file is not a trace, or cannot be used as one.
-    """
-
-
-class CannotRead(HolepunchError):
-    """
-    The file cannot be read.
     """
 
 

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import TransportAddress
 from holepunch.identity import Identity
-from holepunch.rendezvous import Limits, RendezvousService
+from holepunch.rendezvous import Authority, Limits, RendezvousService
 from holepunch.tap import Options, makeService
 from tests.rendezvous.network import bindingRequest
 from tests.test_plugin import ROOT
@@ -71,6 +71,31 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(made["limits"], Limits())
         self.assertTrue(made["allowAnonymous"])
         self.assertIsNone(made["certified"])
+
+    def test_auth(self) -> None:
+        """
+        Checkers come by Twisted's plugins, and ours; without one, everybody may register.
+        """
+        self.assertIsNone(self.made()["authority"])
+        users = self.directory / "users"
+        users.write_text("")
+        made = self.made(f"--auth=scram:{users}", "--auth=memory:a:b", f"--names={users}s")
+        self.assertIsInstance(made["authority"], Authority)
+        made = self.made(self.config(f"[holepunch]\nauth =\n    scram:{users}\n    memory:a:b\n"))
+        self.assertIsInstance(made["authority"], Authority)
+
+    def test_authMistakes(self) -> None:
+        """
+        Checkers that are not there, or cannot check a login, are refused in one line.
+        """
+        users = self.directory / "users"
+        self.assertUsage("there is no nonsense:", "--auth=nonsense:x")
+        self.assertUsage("U:P", "--auth=memory:a")
+        self.assertUsage("holepunch passwd", "--auth=anonymous")
+        self.assertUsage("without --auth", f"--names={users}")
+        users.write_text("alice:$6$salt$hash\n")
+        self.assertUsage("hashed passwords", f"--auth=file:{users}")
+        self.assertUsage("line 1 was not made by holepunch passwd", f"--auth=scram:{users}")
 
     def test_identity(self) -> None:
         """

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from holepunch.address import Family, Transport
 from holepunch.errors import (
     HolepunchError,
+    LoginFailed,
     NoLocalPort,
     PeerClosed,
     PeerReplaced,
@@ -133,7 +134,7 @@ class RegistrationKeeper:
         self._loop: Deferred[None] | None = None
         self._lost: Deferred[None] | None = None
         self._pause: IDelayedCall | None = None
-        self._finalReason: PeerReplaced | None = None
+        self._finalReason: PeerReplaced | LoginFailed | None = None
         self._waiting: list[tuple[Deferred[MainConnectionState], bool]] = []
         self.state: MainConnectionState | None = None
 
@@ -247,13 +248,16 @@ class RegistrationKeeper:
             else:
                 failures = 0
                 await self._stay(state)
-                if self._finalReason is not None:
-                    return
+            if self._finalReason is not None:
+                return
             pausing: Deferred[None] = Deferred(self._cancelPause)
             self._pause = self._reactor.callLater(policy(failures), pausing.callback, None)
             await pausing
 
     def _failed(self, error: HolepunchError) -> None:
+        if isinstance(error, LoginFailed):
+            # The password will not become right, and each try counts against the user.
+            self._finalReason = error
         isMendable = isinstance(error, (RendezvousUnreachable, NoLocalPort))
         self._changed(Unregistered(error=error, isMendable=isMendable))
         self._settle(error, always=not isMendable)

@@ -118,4 +118,5 @@ class LoginLine(GuardedLine):
         left = receivedAt + REFUSAL_DELAY - self.clock.seconds()
         await deferLater(self.clock, max(0.0, left), lambda: None)
         if self._failedLogins >= _FAILURES:
-            self.hangUp("too many logins failed")
+            # After the refusal, which is about to be sent.
+            self.clock.callLater(0, self.hangUp, "too many logins failed")

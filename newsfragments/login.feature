@@ -1,0 +1,1 @@
+`twistd holepunch --auth` lets only users register, checked by any `twisted.cred` checker that can (`scram:FILE`, `file:`, `memory:`): they log in by SCRAM with scrypt (`--user`, `Peer(credentials=…)`), and their names belong to them. `holepunch passwd` writes the file.
