@@ -250,7 +250,7 @@ class _ProgramFailed(Exception):
 @click.command(
     "run",
     epilog=examples(
-        "holepunch lab run port-restricted/symmetric -- \\",
+        "holepunch lab run --first port-restricted/symmetric -- \\",
         "  holepunch ping bob --- holepunch listen --name bob --echo",
         "holepunch lab run full-cone/none --head-start 2 --stats -- ./client --- ./server",
     ),
