@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -29,7 +30,8 @@ _SENDINGS = (0.0, 0.25, 0.75)
 _ANSWERING = 1.5
 # How often the sockets are looked at while something is expected.
 _LOOKING = 0.02
-_REFUSED = {errno.ECONNREFUSED}
+# Others may send to the sockets as well; the rest waits.
+_AT_ONCE = 64
 
 
 @attrs.define(eq=False)
@@ -122,9 +124,9 @@ class PathProber:
         """
         self._looking = None
         for socket in tuple(self._sockets.values()):
-            while (complaint := socket.hear()) is not None:
+            for complaint in islice(iter(socket.hear, None), _AT_ONCE):
                 self._takeComplaint(socket, complaint)
-            while (received := socket.receive()) is not None:
+            for received in islice(iter(socket.receive, None), _AT_ONCE):
                 self._takeDatagram(socket, received)
         if self._asked and self._looking is None:
             self._looking = self._reactor.callLater(_LOOKING, self._look)
@@ -155,7 +157,7 @@ class PathProber:
             fate = Fate.EXPIRED
         elif complaint.mtu is not None:
             fate = Fate.TOO_LONG
-        elif complaint.number in _REFUSED:
+        elif complaint.number == errno.ECONNREFUSED:
             fate = Fate.REFUSED
         for asked in self._meant(socket, complaint):
             self._end(asked, Outcome(fate=fate, source=complaint.reporter, mtu=complaint.mtu))

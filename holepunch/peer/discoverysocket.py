@@ -137,7 +137,9 @@ class ComplaintSocket:
                 self._set(self._options.receiveFragmentSize, 1)
             self._socket.bind((host, 0))
         except OSError as error:
-            raise NoLocalPort(f"no UDP port can be opened on {host}: {error.strerror}") from None
+            raise NoLocalPort(
+                f"no UDP socket that hears of errors can be opened on {host}: {error.strerror}"
+            ) from None
         self.local = TransportAddress(*self._socket.getsockname()[:2])
 
     def send(

@@ -393,7 +393,7 @@ class DiscoverTests(SynchronousTestCase):
         Cancelling closes all sockets.
         """
         network = self.network("port-restricted")
-        asking = self.start(self.servers[:1])
+        asking = self.start(self.servers[:1], openSocket=self.openSocket)
         network.internet.advance(0.5)
         asking.cancel()
         network.internet.advance(0.1)
