@@ -26,6 +26,8 @@ from holepunch.punch import Candidate, CandidateType, Credentials, gatheredCandi
 from holepunch.punch.checks import Authenticator
 from holepunch.punch.role import Role
 from holepunch.rendezvous import RendezvousClient, ServiceLocation
+from holepunch.rendezvous.invitation import Greeting, InvitationCode, InvitationExchange
+from holepunch.rendezvous.scram import Cost, LoginExchange, StoredPassword, saltPassword
 from holepunch.rendezvous.tickets import TicketBook, TicketHolder
 from holepunch.stun import AttributeType, BindingAnswerer, frameRfc4571
 
@@ -224,8 +226,60 @@ def examples() -> dict[str, str]:
         "credentials": f"local              {local.ufrag}:{local.password}\n"
         f"remoteCredentials  {remote.ufrag}:{remote.password}",
         "nominating check": render(frameRows(nominatingCheck())),
+        "login": login(),
+        "invitation": invitation(),
         "peer ID": Identity(Ed25519PrivateKey.from_private_bytes(bytes(32))).peerID.text,
     }
+
+
+def login() -> str:
+    """
+    What both sides of a login compute.
+    """
+    salt, cost = bytes(range(16)), Cost(logN=14, r=8, p=1)
+    exchange = LoginExchange(
+        user="alice",
+        clientNonce="c" * 24,
+        nonce="c" * 24 + "s" * 24,
+        salt=salt,
+        cost=cost,
+        binding=bytes(32),
+    )
+    salted = saltPassword("secret", salt, cost)
+    stored = StoredPassword.derive(salted, salt, cost)
+    return "\n".join(
+        (
+            f"salted     {salted.hex()}",
+            f"stored     {stored.storedKey.hex()}",
+            f"server     {stored.serverKey.hex()}",
+            f"proof      {exchange.prove(salted).hex()}",
+            f"signature  {stored.sign(exchange.message).hex()}",
+        )
+    )
+
+
+def invitation() -> str:
+    """
+    What the two sides of an invitation say.
+    """
+    code = InvitationCode.parse("7-crossword-atlas")
+    inviting = InvitationExchange(code, True, lambda size: b"\x01" * size)
+    accepting = InvitationExchange(code, False, lambda size: b"\x02" * size)
+    inviting.receiveHalf(accepting.half)
+    accepting.receiveHalf(inviting.half)
+    identity = Identity(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    sealed = inviting.seal(Greeting(peerID=identity.peerID, name="alice"))
+    if accepting.open(sealed).peerID != identity.peerID:
+        raise ValueError("the two sides do not understand each other")
+    lines = (sealed.hex()[start : start + 80] for start in range(0, 2 * len(sealed), 80))
+    return "\n".join(
+        (
+            f"half of the accepting side  {accepting.half.hex()}",
+            f"half of the inviting side   {inviting.half.hex()}",
+            "the inviting side's greeting: the ID above, the name alice, and to connect",
+            *lines,
+        )
+    )
 
 
 def filled(document: str) -> str:
