@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import io
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,17 @@ class CommandTestCase(SynchronousTestCase):
         *,
         name: str | None = None,
         options: PeerOptions | None = None,
+        hosts: Sequence[str] | None = None,
         **callbacks: Any,
     ) -> Deferred[Any]:
         """
         Begin a command, as C{holepunch.cli} does it.
+
+        @param hosts: Which addresses the machine says that it has, if not its own.
         """
         host = self.network.internet.host(hostName)
-        makePeer: Any = functools.partial(Peer, hostAddresses=FixedHostAddresses(host.addresses))
+        addresses = host.addresses if hosts is None else hosts
+        makePeer: Any = functools.partial(Peer, hostAddresses=FixedHostAddresses(addresses))
         return Deferred.fromCoroutine(
             withPeer(
                 host.reactor,

@@ -93,7 +93,8 @@ class Middlebox:
         Put one in the place of each NAT.
         """
         for name in nats:
-            middlebox: Any = cls(fabric.nat(name), isKept, treatment)
+            device: Any = fabric.nat(name)
+            middlebox: Any = cls(device, isKept, treatment)
             fabric.install(name, middlebox)
 
     def receiveInside(self, packet: Packet, now: float) -> None:

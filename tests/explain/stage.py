@@ -4,7 +4,7 @@ Two commands in the simulated internet that write their traces: bob listens, ali
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,21 @@ class StageTestCase(CommandTestCase):
         self.addCleanup(self.endCommands)
         return network
 
-    def command(self, host: str, use: Callable[[Peer], Any], name: str, **changes: Any) -> Any:
+    def command(
+        self,
+        host: str,
+        use: Callable[[Peer], Any],
+        name: str,
+        hosts: Sequence[str] | None = None,
+        **changes: Any,
+    ) -> Any:
         """
         Start a command that writes a trace.
+
+        @param hosts: Which addresses the machine says that it has, if not its own.
         """
         options = self.options(trace=self.files / f"{name}.trace", timeout=30.0, **changes)
-        running = self.start(host, use, Told(), name=name, options=options)
+        running = self.start(host, use, Told(), name=name, options=options, hosts=hosts)
         self.commands[name] = running
         return running
 

@@ -59,8 +59,7 @@ class MachineTests(CauseTestCase):
         A machine without an address has nothing to punch from.
         """
         network = self.stage(CONES)
-        network.internet.host("alice").addresses = ()
-        self.ping(TCP)
+        self.ping(TCP, hosts=())
         network.internet.advance(20.0)
         self.assertCause(Cause.LOCAL_PORTS, "alice")
 
