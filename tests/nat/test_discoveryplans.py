@@ -29,6 +29,7 @@ from holepunch.nat.discoverylifetime import planLifetime
 from holepunch.nat.discoveryprobe import PACE, Fate, Outcome, Probe
 from holepunch.nat.discoverystreamlifetime import planStreamLifetime
 from holepunch.nat.discoverystreams import planStreams
+from holepunch.nat.presets import PRESETS
 from tests.nat.discoveryworld import CORNERS, EXTERNAL, OTHER, SERVER, World
 
 behaviours = st.builds(
@@ -128,6 +129,20 @@ class BehaviourTests(SynchronousTestCase):
         seen = self.checkCommon(behaviour, report)
         self.assertEqual(report.filtering, seen.filtering)
         self.checkUnsolicited(seen, report)
+
+    def test_kindsOfTheLab(self) -> None:
+        """
+        Every kind of NAT that has a name is what it is found to be.
+        """
+        for name, behaviour in {**NAMED_BEHAVIOURS, **PRESETS}.items():
+            if behaviour.outbound:
+                continue
+            with self.subTest(name):
+                for plan, protocol in ((planDatagrams, Protocol.UDP), (planStreams, Protocol.TCP)):
+                    report = World(behaviour, protocol).follow(plan([SERVER]))
+                    seen = self.checkCommon(behaviour, report)
+                    self.assertEqual(report.filtering, seen.filtering)
+                self.checkUnsolicited(seen, report)
 
     def checkUnsolicited(self, seen: NATBehaviour, report: ProtocolReport) -> None:
         isOpen = seen.filtering is Filtering.ENDPOINT_INDEPENDENT
