@@ -66,12 +66,14 @@ class Client:
         server: TransportAddress,
         credential: EphemeralCredential,
         kind: str = "udp",
+        mayFail: bool = False,
         **options: Any,
     ) -> Client:
         """
         Allocate.
 
         @param kind: C{udp}, C{tcp} or C{tls}.
+        @param mayFail: Wait for whatever comes of it.
         """
         core = AllocationClient(
             server, credential, isReliable=kind != "udp", randomBytes=os.urandom, **options
@@ -91,7 +93,7 @@ class Client:
             client._send = stream.transport.write
             client._close = stream.close
         core.start(reactor.seconds())
-        allocated = client.wait(Allocated)
+        allocated: Deferred[Any] = client.wait(object if mayFail else Allocated)
         client.perform()
         await allocated
         return client

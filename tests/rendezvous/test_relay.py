@@ -44,7 +44,7 @@ from tests.rendezvous.test_service import asynchronous
 
 reactor: Any = _reactor
 HOST = "127.0.0.1"
-SECRET = b"the secret of the relay"
+SECRET = b"the-secret-of-the-relay"
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 T = AttributeType
 
@@ -257,7 +257,7 @@ class RelayServiceTests(RelayTestCase):
         self.start()
         server = self.server("tcp")
         for nonsense in (b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n", bytes(5000)):
-            lost = _Lost()
+            lost = Lost()
             endpoint = TCP4ClientEndpoint(reactor, server.host, server.port)
             await connectProtocol(endpoint, lost)
             lost.transport.write(nonsense)
@@ -443,7 +443,13 @@ class _Collector(DatagramProtocol):
             self._waiting.pop(datagram).callback(None)
 
 
-class _Lost(Protocol):
+class Lost(Protocol):
+    """
+    A connection.
+
+    @ivar lost: Fires when it is gone.
+    """
+
     transport: Any
 
     def __init__(self) -> None:
@@ -481,7 +487,7 @@ class _Data:
             self.complete.callback(b"".join(self._parts))
 
 
-class _Control(_Lost):
+class _Control(Lost):
     """
     A connection to the relay, and what is asked on it.
     """
