@@ -19,6 +19,7 @@ arrive at one moment, and links without latency cost no call at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 
 from twisted.internet.interfaces import IReactorTime
@@ -26,6 +27,7 @@ from twisted.internet.interfaces import IReactorTime
 from holepunch.address import TransportAddress
 from holepunch.lab.link import Link, LinkCounters
 from holepunch.lab.node import HostNode, NATNode, Network, Tap
+from holepunch.lab.refusal import echoReplyFor
 from holepunch.lab.router import Router, deviceFor
 from holepunch.lab.topology import LinkSpec, NATSpec, Topology
 from holepunch.lab.transit import Fate, FateObserver, Step, Transit
@@ -80,7 +82,7 @@ class Fabric:
         Hand the packets for C{host} to C{deliver} from now on; with C{None}, drop them.
 
         @param host: The name of a host, or of one of its further interfaces; or that of a NAT, for
-            packets to its gateway addresses.
+            packets to its gateway addresses, which otherwise answer echoes alone.
         """
         self._host(host).deliver = deliver
 
@@ -191,8 +193,8 @@ class Fabric:
         self._transit.observers.remove(observer)
 
     def _addNAT(self, nat: NATSpec, answersUnroutable: bool) -> None:
-        gateways = [TransportAddress(gateway, 0) for gateway in nat.gateways]
-        routers = {gateway.family: gateway for gateway in gateways}
+        gateways = [TransportAddress(each, 0) for each in nat.gateways]
+        routers = {each.family: each for each in gateways}
         inside = Network(self._transit, routers, answersUnroutable)
         self._networks[nat.name] = inside
         random = Random(f"{self._seed}/{nat.name}/ports")
@@ -206,7 +208,9 @@ class Fabric:
         )
         # To the network inside, the NAT is a host as well: the one with the gateway's addresses.
         link = self._link(nat.name, LinkSpec(latency=0.0))
-        self._hosts[nat.name] = HostNode(self._transit, inside, link, nat.gateways)
+        gateway = HostNode(self._transit, inside, link, nat.gateways)
+        gateway.deliver = partial(_answerEcho, gateway)
+        self._hosts[nat.name] = gateway
 
     def _addRoutes(self) -> None:
         """
@@ -240,3 +244,9 @@ class Fabric:
 
     def _node(self, name: str) -> HostNode | NATNode:
         return self._nats.get(name) or self._host(name)
+
+
+def _answerEcho(gateway: HostNode, packet: Packet) -> None:
+    reply = echoReplyFor(packet)
+    if reply is not None:
+        gateway.climb(reply)

@@ -104,15 +104,11 @@ class Network:
         if self._answersUnroutable and router is not None:
             self._answer(place, unreachableFor(packet, UnreachableCode.HOST, router))
 
-    def tooBig(self, place: str, packet: Packet, mtu: int) -> Packet | None:
+    def router(self, family: Family) -> TransportAddress | None:
         """
-        What the router says to a packet that is longer than a link of the network carries.
+        The address that sends ICMP errors.
         """
-        router = self._routers.get(packet.source.family)
-        answer = None if router is None else tooBigFor(packet, mtu, router)
-        if answer is not None:
-            self._transit.tell(place, answer, Fate.SENT)
-        return answer
+        return self._routers.get(family)
 
     def _answer(self, place: str, answer: Packet | None) -> None:
         if answer is not None:
@@ -214,12 +210,29 @@ class Node(abc.ABC):
             return ()
         link.counters.tooBig += 1
         self.transit.tell(self.name, packet, Fate.TOO_BIG)
-        answer = None if link.spec.isBlackHole else self.network.tooBig(self.name, packet, mtu)
-        if answer is not None and isUpward:
-            self.receive(answer)
-        elif answer is not None:
-            self.network.fromMember(answer)
+        if not link.spec.isBlackHole:
+            self._complain(packet, isUpward)
         return ()
+
+    def _complain(self, packet: Packet, isUpward: bool) -> None:
+        """
+        Tell the sender of a packet that it is longer than the link carries.
+        """
+        router = self._router(packet.source.family, isUpward)
+        answer = None if router is None else tooBigFor(packet, self.link.spec.mtu, router)
+        if answer is None:
+            return
+        self.transit.tell(self.name, answer, Fate.SENT)
+        if isUpward:
+            self.receive(answer)
+        else:
+            self.network.fromMember(answer)
+
+    def _router(self, family: Family, isUpward: bool) -> TransportAddress | None:
+        """
+        The address of who is before the link.
+        """
+        return self.network.router(family)
 
     def _lose(self, packet: Packet) -> None:
         self.link.counters.sent += 1
@@ -289,6 +302,12 @@ class NATNode(Node):
     def receive(self, packet: Packet) -> None:
         self.device.receiveOutside(packet, self.transit.now())
         self.passOn()
+
+    def _router(self, family: Family, isUpward: bool) -> TransportAddress | None:
+        if not isUpward:
+            return super()._router(family, isUpward)
+        own = (TransportAddress(host, 0) for host in self.hosts)
+        return next((address for address in own if address.family is family), None)
 
     def fromInside(self, packet: Packet) -> None:
         """

@@ -1,15 +1,20 @@
 """
-How hosts and routers refuse a packet.
+How hosts and routers answer a packet that is for no program.
 
-Owns: the RST of a closed port (RFC 9293 section 3.10.7.1), and ICMP's destination unreachable.
-Knows nothing of: when to refuse.
+Owns: the RST of a closed port (RFC 9293 section 3.10.7.1), ICMP's destination unreachable, and the
+reply to an echo request.
+Knows nothing of: when to answer.
 Driven by: L{holepunch.lab.node}, and the stack of a simulated host.
 """
 
 from __future__ import annotations
 
+import attrs
+
 from holepunch.address import TransportAddress
+from holepunch.lab.ippacket import RawSegment, readEcho
 from holepunch.nat.packet import (
+    Echo,
     ICMPError,
     ICMPType,
     Packet,
@@ -60,3 +65,19 @@ def unreachableFor(
         TransportAddress(packet.source.host, 0),
         icmp=ICMPError(ICMPType.DESTINATION_UNREACHABLE, code, packet),
     )
+
+
+def echoReplyFor(packet: Packet) -> Packet | None:
+    """
+    The reply to an echo request (RFC 1122 section 3.2.2.6).
+
+    @return: C{None} for any other packet.
+    """
+    payload = packet.payload
+    if packet.protocol is not Protocol.ICMP or packet.icmp is not None:
+        return None
+    echo = readEcho(payload) if isinstance(payload, RawSegment) else payload
+    if not isinstance(echo, Echo) or echo.isReply:
+        return None
+    reply = attrs.evolve(echo, isReply=True)
+    return Packet(Protocol.ICMP, packet.destination, packet.source, payload=reply)

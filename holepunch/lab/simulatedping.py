@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from holepunch.address import TransportAddress
-from holepunch.lab.ippacket import RawSegment, readEcho
+from holepunch.lab.refusal import echoReplyFor
 from holepunch.nat.packet import ECHO_PORT, Echo, Packet, Protocol
 
 _MOST_IDENTIFIERS = 65535
@@ -63,13 +63,10 @@ class Pinger:
         """
         Take a request or a reply.
         """
-        payload = packet.payload
-        echo = readEcho(payload) if isinstance(payload, RawSegment) else payload
-        assert isinstance(echo, Echo)
-        if echo.isReply:
-            waiting = self._waiting.pop((packet.destination, packet.source), None)
-            if waiting is not None:
-                waiting.callback(0.0)
+        reply = echoReplyFor(packet)
+        if reply is not None:
+            self._output(reply)
             return
-        reply = Echo(isReply=True, sequence=echo.sequence, data=echo.data)
-        self._output(Packet(Protocol.ICMP, packet.destination, packet.source, payload=reply))
+        waiting = self._waiting.pop((packet.destination, packet.source), None)
+        if waiting is not None:
+            waiting.callback(0.0)

@@ -216,6 +216,15 @@ class EchoTests(DualStackTestCase):
             self.assertTrue(self.isReached("alice", SERVICE, size=3000), name)
             self.assertEqual(self.isReached("bob", "31.1.0.1"), name == "one-to-one")
 
+    def test_gateway(self) -> None:
+        """
+        A NAT answers at its addresses inside.
+        """
+        self.build("dual-stack:full-cone/none")
+        self.assertTrue(self.isReached("alice", "192.168.1.1"))
+        self.assertTrue(self.isReached("alice", "2001:db8:1::1"))
+        self.assertFalse(self.isReached("alice", "192.168.1.2"))
+
     def test_forgotten(self) -> None:
         """
         The mapping lasts a minute (RFC 5508 REQ-2).
