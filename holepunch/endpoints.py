@@ -58,7 +58,7 @@ class PeerSettings:
     @ivar identity: The identity file; it is made when it is missing.
     @ivar name: What the peer is registered as.
     @ivar known: The file of known peers.
-    @ivar allow: Who may connect, by known name or peer ID; L{None} is everybody.
+    @ivar allow: Who may connect, by known name or peer ID; C{None} is everybody.
     @ivar deny: Who may not.
     """
 

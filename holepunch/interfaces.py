@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.cred.credentials import ICredentials
 from zope.interface import Attribute, Interface
 
 
@@ -129,7 +128,7 @@ class IAuthoriser(Interface):
         """
 
 
-class IPasswordProof(ICredentials):
+class IPasswordProof(Interface):
     """
     Credentials that show the knowledge of a password by a proof, and not the password.
     """

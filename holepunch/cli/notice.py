@@ -130,10 +130,11 @@ def describe(event: PeerEvent) -> Notice:
                 step=f"punching a path to {who}",
             )
         case Refused():
+            remote = str(event.remotePeer)
             return Notice(
                 event="refused",
-                text=f"not let in: {nameOf(event.remotePeer, event.remoteName)},"
-                f" {event.remotePeer}",
+                text="not let in: "
+                + (f"{event.remoteName}, {event.remotePeer}" if event.remoteName else remote),
                 fields={"peer": event.remotePeer, "name": event.remoteName},
             )
         case Connected():

@@ -71,7 +71,7 @@ class AccessList:
     """
     Lets in who is on a list, or who is not on another one.
 
-    @ivar allowed: Peer IDs, and names by which peers are known; L{None} is everybody.
+    @ivar allowed: Peer IDs, and names by which peers are known; C{None} is everybody.
     @ivar denied: The same; who is here is not let in, even if allowed.
     """
 
@@ -162,7 +162,7 @@ class Access:
 
     def expected(self, target: str) -> PeerID | None:
         """
-        Who is meant by a name or ID; L{None} where a name is new to us.
+        Who is meant by a name or ID; C{None} where a name is new to us.
         """
         if PeerID.looksLike(target):
             return PeerID(target)

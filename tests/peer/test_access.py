@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -38,6 +39,8 @@ from holepunch.peer.access import Access, Undecided
 from holepunch.peer.events import Introduced, Mapped, Refused
 from holepunch.peer.knownpeers import FIRST_USE
 from holepunch.rendezvous.introduction import EndReason, SessionEnd
+from holepunch.rendezvous.server import MainConnection
+from holepunch.rendezvous.switchboard import Introduce
 from tests.peer.network import EchoFactory, Network, RecorderFactory
 from tests.peer.test_scenarios import ScenarioTestCase
 
@@ -380,3 +383,32 @@ class LyingServiceTests(AccessTestCase):
         self.assertIn(str(EVE.peerID), str(error))
         self.assertIsInstance(error, RendezvousError)
         self.assertNotIn(Introduced, [type(event) for event in network.events["alice"]])
+
+    def test_inTheMiddle(self) -> None:
+        """
+        Whom it puts in the place of a known peer, under that peer's own ID, cannot prove the key:
+        nothing that we say arrives there, and nothing is believed that comes from there.
+        """
+        network = self.network = self.build("port-restricted/port-restricted")
+        self.known = KnownPeers([KnownPeer(name="bob", peerID=BOB.peerID)])
+
+        class Lying(MainConnection):
+            def deliver(self, effect: Any) -> None:
+                if isinstance(effect, Introduce):
+                    told = attrs.evolve(effect.introduction, remote=BOB.peerID)
+                    effect = attrs.evolve(effect, introduction=told)
+                super().deliver(effect)
+
+        network.service.factory.protocol = Lying
+        registry: Any = network.service.exchange.registry
+        registry.find = lambda target, find=registry.find: find("eve")
+        eve, factory = network.peer("bob", "eve", identity=EVE), EchoFactory()
+        self.alice = network.peer("alice", "alice", identity=ALICE, knownPeers=self.known)
+        network.listen(eve, factory)
+        network.waitFor(self.alice.whenRegistered())
+        for target in ("bob", BOB.peerID.text):
+            self.assertIsInstance(self.refused(target), HolepunchError)
+        self.assertEqual([each.received for each in factory.built], [])
+        bob = self.known.find("bob")
+        assert bob is not None
+        self.assertEqual(bob.peerID, BOB.peerID)
