@@ -17,7 +17,11 @@ from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
     ConnectionClosed,
+    ConnectionRefusedError,
     DNSLookupError,
+    NoRouteError,
+    TCPTimedOutError,
+    TimeoutError,
 )
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -32,6 +36,13 @@ from holepunch.rendezvous.requestline import lossOf
 from holepunch.tls import IdentityTLS, IdentityTLSFactory, NamedServiceTLS
 
 CONNECT_TIMEOUT = 15.0
+# Twisted's own words speak of an other side, which for a peer is another peer.
+_WORDS = {
+    ConnectionRefusedError: "nobody listens there",
+    TimeoutError: "it does not answer",
+    TCPTimedOutError: "it does not answer",
+    NoRouteError: "there is no route to it",
+}
 
 
 def connectRendezvous(
@@ -133,4 +144,7 @@ def _sentence(error: Exception) -> str:
         return f"it does not speak TLS as we do ({words or 'no reason given'})"
     if isinstance(error, ConnectionClosed):
         return lossOf(error)
+    for kind, words in _WORDS.items():
+        if isinstance(error, kind):
+            return words
     return str(error).rstrip(".")

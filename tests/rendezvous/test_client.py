@@ -129,7 +129,9 @@ class ConnectingTests(NetworkTestCase):
         Where nobody listens, the service is unreachable, at once.
         """
         connecting = self.connecting(ServiceLocation("5.1.0.1", 9))
-        self.assertFails(connecting, RendezvousUnreachable)
+        error = self.assertFails(connecting, RendezvousUnreachable)
+        sentence = "cannot reach the rendezvous service 5.1.0.1:9: nobody listens there"
+        self.assertEqual(str(error), sentence)
         self.assertLess(self.network.clock.seconds(), 1.0)
 
     def test_silent(self) -> None:
