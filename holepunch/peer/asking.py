@@ -51,6 +51,8 @@ from holepunch.rendezvous.introduction import (
 )
 
 _CONTINUE_TIMEOUT = 15.0
+# For so long, an attempt of the other side's is worth waiting for.
+_TURN = 3.0
 
 
 class SessionTable(Protocol):
@@ -330,7 +332,9 @@ class Asking:
 
     async def _continue(self, link: Link) -> None:
         if any(
-            each.isUnderWay and each.introduction.continues == link.identifier
+            each.isUnderWay
+            and each.introduction.continues == link.identifier
+            and self._reactor.seconds() - each.startedAt < _TURN
             for each in self._sessions.all
         ):
             raise SessionRefused("the other side is asking already")

@@ -111,6 +111,7 @@ class Link:
             interval=config.keepaliveInterval,
             grace=config.pathGrace,
             moved=self._moved,
+            missed=host.mainConnectionDoubted,
             doubted=self._doubted,
             overslept=self._overslept,
         )

@@ -192,6 +192,13 @@ class Links:
         if self._relay is not None and grant is not None:
             self._relay.renew(grant)
 
+    def verifyRelay(self) -> None:
+        """
+        The network may have changed: is the allocation still there?
+        """
+        if self._relay is not None:
+            self._relay.verify()
+
     def _relayEnded(self) -> None:
         self._relay = None
 

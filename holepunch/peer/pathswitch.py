@@ -78,6 +78,7 @@ class PathSwitch(OpenPath):
         interval: float,
         grace: float,
         moved: Callable[[Member | None], None],
+        missed: Callable[[], None] = lambda: None,
         doubted: Callable[[], None] = lambda: None,
         overslept: Callable[[], None] = lambda: None,
     ) -> None:
@@ -86,6 +87,7 @@ class PathSwitch(OpenPath):
         @param interval: Seconds of silence after which a path is asked whether it is alive.
         @param grace: Seconds that there may be no path at all before the switch is lost itself.
         @param moved: Called with the new best path whenever it is another one.
+        @param missed: Called when a path has not answered once, which may be chance.
         @param doubted: Called when the best path is a suspect one, or there is none.
         @param overslept: Called when this machine seems to have slept.
         """
@@ -94,6 +96,7 @@ class PathSwitch(OpenPath):
         self._interval = interval
         self._grace = grace
         self._moved = moved
+        self._missed = missed
         self._doubted = doubted
         self._overslept = overslept
         self._members: list[Member] = []
@@ -124,7 +127,14 @@ class PathSwitch(OpenPath):
             path.close()
             return
         self._count += 1
-        watch = PathWatch(self._clock, path, self._interval, self._choose, self._overslept)
+        watch = PathWatch(
+            self._clock,
+            path,
+            self._interval,
+            self._choose,
+            missed=self._missed,
+            overslept=self._overslept,
+        )
         member = Member(path, kind, self._count, watch)
         self._members.append(member)
         path.whenLost().addErrback(self._pathLost, member)

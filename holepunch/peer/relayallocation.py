@@ -112,6 +112,13 @@ class RelayAllocation:
         for way in self._ways:
             way.renew(grant)
 
+    def verify(self) -> None:
+        """
+        The network may have changed: make sure that the allocation is still there.
+        """
+        for way in self._ways:
+            way.verify()
+
     # --- those who use it -------------------------------------------------------------------
 
     def enter(self, fragment: str, user: RelayUser) -> None:

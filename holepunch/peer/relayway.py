@@ -116,6 +116,12 @@ class RelayWay(abc.ABC):
         credential = EphemeralCredential(grant.username, grant.password)
         self.client.renew(credential, self._reactor.seconds())
 
+    def verify(self) -> None:
+        """
+        Make sure that the allocation is still there.
+        """
+        self._do(self.client.verify)
+
     def permit(self, host: str) -> None:
         """
         Let a host send to the relayed address.

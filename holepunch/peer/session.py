@@ -55,6 +55,7 @@ class Session:
 
     @ivar introduction: What the service told us.
     @ivar ports: The local ports that it uses.
+    @ivar startedAt: When it was asked for.
     @ivar path: Fires with the first path, or fails with why there is none.
     @ivar connected: What there is to tell about that path; C{None} before there is one.
     @ivar isForPings: Did another peer open it, and does the program know nothing of it?
@@ -94,7 +95,7 @@ class Session:
         self.connected: Connected | None = None
         self.isForPings = False
         self._main = main
-        self._startedAt = startedAt
+        self.startedAt = startedAt
         self._observe = observe
         self._found = found
         self._ended: Callable[[Session], None] | None = ended
@@ -333,6 +334,7 @@ class Session:
 
     def _failed(self, failure: Failure) -> None:
         self._failure = failure
+        self._stopAsking()
         if self._relayed is None:
             self._giveUp(failure)
         elif self._relayed.isProven:
@@ -349,7 +351,7 @@ class Session:
             local=path.local,
             remote=path.remote,
             candidate=path.remoteCandidate.type.value,
-            seconds=selectedAt - self._startedAt,
+            seconds=selectedAt - self.startedAt,
         )
         if self.connected is None:
             self.connected = connected
@@ -389,9 +391,12 @@ class Session:
         if self._isFinished:
             return
         self._isFinished = True
+        self._stopAsking()
+        self._main.client.endSession(self.introduction.sessionID, end).addErrback(_ignore)
+
+    def _stopAsking(self) -> None:
         for assist in self._assists:
             assist.stop()
-        self._main.client.endSession(self.introduction.sessionID, end).addErrback(_ignore)
 
     def _driverEnded(self, driver: SessionDriver) -> None:
         self._endIfOver()

@@ -51,7 +51,7 @@ _ANSWER_TIMEOUT = 30.0
 _PING_PATHS = 64
 
 _CONTINUE_TIMEOUT = 15.0
-_VERIFY_TIMEOUT = 2.5
+_VERIFY_TIMEOUT = 2.0
 
 StreamAcceptor = Callable[[Any], None]
 DatagramAcceptor = Callable[[Any], None]
@@ -150,8 +150,9 @@ class Sessions:
 
     def mainConnectionDoubted(self) -> None:
         """
-        The network may have changed: is the main connection still alive?
+        The network may have changed: are the main connection, and the relay, still there?
         """
+        self.links.verifyRelay()
         main = self.keeper.state
         if main is None or self._isVerifying:
             return

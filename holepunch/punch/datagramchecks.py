@@ -43,6 +43,7 @@ from holepunch.stun import (
 _MINIMAL_RTO = 0.25
 _MAXIMAL_RTO = 0.5
 _EARLY_LIMIT = 16
+_ROAMING_SILENCE = 1.0
 
 
 @attrs.frozen
@@ -84,6 +85,8 @@ class DatagramChecks:
         self._early: list[_EarlyCheck] = []
         self._nominated: list[CandidatePair] = []
         self._isSearching = True
+        self._selected: CandidatePair | None = None
+        self._roaming: CandidatePair | None = None
 
     @property
     def chosen(self) -> CandidatePair | None:
@@ -94,6 +97,24 @@ class DatagramChecks:
         return max(
             self._nominated, key=lambda pair: (pair.hasSucceeded, pair.priority), default=None
         )
+
+    @property
+    def successor(self) -> CandidatePair | None:
+        """
+        The pair that takes the place of the selected one, if there is such: the controlling side
+        nominated another one that is valid, or the other side answers at another address by now,
+        and no longer at the old one.
+        """
+        selected, roaming, chosen = self._selected, self._roaming, self.chosen
+        if selected is None:
+            return None
+        if roaming is not None and roaming.answeredAt is not None:
+            since = selected.succeededAt if selected.answeredAt is None else selected.answeredAt
+            if roaming.hasSucceeded and roaming.answeredAt - since > _ROAMING_SILENCE:
+                self._nominated = [roaming]
+                return roaming
+        isBetter = chosen is not None and chosen is not selected and chosen.hasSucceeded
+        return chosen if isBetter and not self._role.isControlling else None
 
     # --- inputs -----------------------------------------------------------------------------
 
@@ -205,6 +226,8 @@ class DatagramChecks:
         @param selected: The pair that goes on, if it is over UDP.
         """
         self._isSearching = False
+        self._selected = selected
+        self._roaming = None
         self._triggered.clear()
         self._sent.forgetOthers(selected)
 
@@ -269,6 +292,11 @@ class DatagramChecks:
             if pair not in self._nominated:
                 self._nominated.append(pair)
         elif not self._isSearching:
+            # The other side sends on the selected pair only: if this is another one, then its NAT
+            # has given it another address.
+            if pair is not self._selected:
+                self._roaming = pair
+                self._trigger(pair)
             return
         if not pair.hasSucceeded:
             self._trigger(pair)

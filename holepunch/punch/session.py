@@ -441,15 +441,10 @@ class PunchSession:
             self._lose(
                 f"the other side has not answered for {self._config.consentTimeout:g} s", now
             )
-        elif not self._role.isControlling and self._isBetterChosen(pair):
-            assert self._datagrams.chosen is not None
-            self._selectPair(self._datagrams.chosen, now)
+        elif (successor := self._datagrams.successor) is not None:
+            self._selectPair(successor, now)
         elif consent.isCheckDue(now):
             self._datagrams.askConsent(pair, now)
-
-    def _isBetterChosen(self, pair: CandidatePair) -> bool:
-        chosen = self._datagrams.chosen
-        return chosen is not None and chosen is not pair and chosen.hasSucceeded
 
     def _failIfOver(self, now: float) -> None:
         # Pairs over UDP are tried again until the end.

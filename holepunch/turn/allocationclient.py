@@ -283,6 +283,16 @@ class AllocationClient:
             self._refresh(now)
         self._flush()
 
+    def verify(self, now: float) -> None:
+        """
+        There is a reason to doubt: ask whether the allocation is still there, and for this client's
+        address. L{AllocationLost} tells where it is not.
+        """
+        if self.state is AllocationState.ALLOCATED:
+            self._refreshAt = now
+            self._refresh(now)
+            self._flush()
+
     def renew(self, credential: EphemeralCredential, now: float) -> None:
         """
         Use another credential of the same user from now on: the first one expires.
