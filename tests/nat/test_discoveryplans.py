@@ -461,6 +461,31 @@ class LiarTests(SynchronousTestCase):
         self.assertEqual(report.mapping, Mapping.ENDPOINT_INDEPENDENT)
         self.assertIsNone(report.filtering)
 
+    def test_calls(self) -> None:
+        """
+        A server that claims to have got through to us, or did so from some other host than it was
+        to, does not make a NAT look open; nor does one that says nothing.
+        """
+
+        class Caller(World):
+            def call(
+                self, probe: Probe, local: TransportAddress, mapped: TransportAddress
+            ) -> Outcome:
+                return outcome
+
+        stranger = TransportAddress("203.0.113.77", 1)
+        for fate, call, caller, why in (
+            (Fate.ANSWERED, Fate.HEARD, None, "does not connect to its clients"),
+            (Fate.ANSWERED, Fate.HEARD, stranger, "does not connect to its clients"),
+            (Fate.SILENT, None, None, "gave no answer when it was asked to connect to us"),
+        ):
+            outcome = Outcome(fate=fate, call=call, caller=caller)
+            world = Caller(NAMED_BEHAVIOURS["symmetric"], Protocol.TCP)
+            report = world.follow(planStreams([SERVER]))
+            self.assertEqual((report.filtering, report.unsolicited), (None, None))
+            for what in ("filtering", "unsolicited"):
+                self.assertIn(why, self.why(report, what))
+
     @given(st.randoms(use_true_random=False))
     def test_anything(self, random: object) -> None:
         """
