@@ -5,9 +5,10 @@ and C{twisted.internet.endpoints.serverFromString}.
 Client: C{holepunch:PEER[:rendezvous=…][:identity=…][:known=…][:timeout=…][:transport=…]
 [:relay=…][:tcpFlow=…]}, where PEER is a name or peer ID. Server:
 C{holepunch:[name=NAME][:rendezvous=…][:identity=…][:known=…][:allow=…][:deny=…]}, where the
-last two are names or peer IDs with commas between. A colon inside a value is written C{\:}. What
-is not given comes from the environment variables HOLEPUNCH_RENDEZVOUS and HOLEPUNCH_IDENTITY, then
-from the defaults of the command line.
+last two are names or peer IDs with commas between. Both know C{user=…} and C{passwordFile=…}, for
+services that have users. A colon inside a value is written C{\:}. What is not given comes from the
+environment variables HOLEPUNCH_RENDEZVOUS, HOLEPUNCH_IDENTITY, HOLEPUNCH_USER and
+HOLEPUNCH_PASSWORD_FILE or HOLEPUNCH_PASSWORD, then from the defaults of the command line.
 
 Owns: reading the strings; which endpoints share one peer.
 Knows nothing of: how a connection is made.
@@ -41,6 +42,7 @@ from holepunch.peer.access import AccessList
 from holepunch.peer.events import Disconnected, PeerEvent, Registered
 from holepunch.peer.knownpeers import KnownPeersFile
 from holepunch.punch import TCPFlow
+from holepunch.rendezvous.authenticationclient import LoginCredentials, readPassword
 from holepunch.rendezvous.introduction import RelayPolicy
 from holepunch.rendezvous.registry import checkName
 
@@ -60,6 +62,8 @@ class PeerSettings:
     @ivar known: The file of known peers.
     @ivar allow: Who may connect, by known name or peer ID; C{None} is everybody.
     @ivar deny: Who may not.
+    @ivar user: Who logs in, where the service has users.
+    @ivar passwordFile: The file with that user's password; without one, the environment has it.
     """
 
     rendezvous: str
@@ -68,6 +72,8 @@ class PeerSettings:
     known: str
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
+    user: str | None = None
+    passwordFile: str | None = None
 
     @classmethod
     def read(
@@ -75,6 +81,8 @@ class PeerSettings:
         rendezvous: str | None,
         identity: str | None,
         known: str | None = None,
+        user: str | None = None,
+        passwordFile: str | None = None,
         **others: Any,
     ) -> PeerSettings:
         """
@@ -93,6 +101,8 @@ class PeerSettings:
             or os.environ.get("HOLEPUNCH_IDENTITY")
             or configurationFile("identity.pem"),
             known=known or configurationFile("known_peers"),
+            user=user or os.environ.get("HOLEPUNCH_USER"),
+            passwordFile=passwordFile or os.environ.get("HOLEPUNCH_PASSWORD_FILE"),
             **others,
         )
 
@@ -101,6 +111,7 @@ class PeerSettings:
         Make the peer; it is stopped with the reactor at the latest.
 
         @raise UnknownName: A name that is allowed or denied is not known.
+        @raise BadCredentials: The user name or the password cannot be used.
         """
         known = KnownPeersFile(self.known)
         peer = Peer(
@@ -111,10 +122,21 @@ class PeerSettings:
             knownServices=configurationFile("known_services"),
             knownPeers=known,
             authoriser=AccessList(known, self.allow, self.deny),
+            credentials=self._credentials(),
             observer=_logLoss,
         )
         reactor.addSystemEventTrigger("before", "shutdown", _stop, peer)
         return peer
+
+    def _credentials(self) -> LoginCredentials | None:
+        if self.user is None:
+            return None
+        if self.passwordFile is not None:
+            return LoginCredentials(self.user, readPassword(self.passwordFile))
+        password = os.environ.get("HOLEPUNCH_PASSWORD")
+        if not password:
+            raise UsageError("no password: write passwordFile=FILE, or set HOLEPUNCH_PASSWORD")
+        return LoginCredentials(self.user, password)
 
 
 def _logLoss(event: PeerEvent) -> None:
@@ -236,6 +258,8 @@ def parseClient(
     relay: str = RelayPolicy.AUTO.value,
     tcpFlow: str = TCPFlow.SIMULTANEOUS.value,
     known: str | None = None,
+    user: str | None = None,
+    passwordFile: str | None = None,
     **unknown: str,
 ) -> ClientEndpoint:
     """
@@ -243,7 +267,10 @@ def parseClient(
 
     @raise ValueError: A value makes no sense.
     """
-    _refuse(unknown, "rendezvous, identity, timeout, transport, relay, tcpFlow, known")
+    _refuse(
+        unknown,
+        "rendezvous, identity, timeout, transport, relay, tcpFlow, known, user, passwordFile",
+    )
     flow = _oneOf(TCPFlow, "tcpFlow", tcpFlow)
     policy = _oneOf(RelayPolicy, "relay", relay)
     transports = frozenset(Transport)
@@ -256,7 +283,7 @@ def parseClient(
     return ClientEndpoint(
         reactor,
         target,
-        PeerSettings.read(rendezvous, identity, known),
+        PeerSettings.read(rendezvous, identity, known, user, passwordFile),
         SessionOptions(timeout=seconds, transports=transports, relay=policy, tcpFlow=flow),
     )
 
@@ -269,6 +296,8 @@ def parseServer(
     known: str | None = None,
     allow: str | None = None,
     deny: str = "",
+    user: str | None = None,
+    passwordFile: str | None = None,
     **unknown: str,
 ) -> ServerEndpoint:
     """
@@ -276,13 +305,15 @@ def parseServer(
 
     @raise ValueError: A value makes no sense.
     """
-    _refuse(unknown, "name, rendezvous, identity, known, allow, deny")
+    _refuse(unknown, "name, rendezvous, identity, known, allow, deny, user, passwordFile")
     if name is not None:
         checkName(name)
     settings = PeerSettings.read(
         rendezvous,
         identity,
         known,
+        user,
+        passwordFile,
         name=name,
         allow=None if allow is None else _namesOrIDs(allow),
         deny=_namesOrIDs(deny),

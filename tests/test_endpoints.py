@@ -17,11 +17,13 @@ from zope.interface import provider
 from holepunch.endpoints import parseClient, parseServer
 from holepunch.errors import (
     BadAddress,
+    BadCredentials,
     BadIdentity,
     BadPeerID,
     HolepunchError,
     RendezvousUnreachable,
     UnknownName,
+    UsageError,
 )
 from holepunch.identity import Identity
 from holepunch.lab import SimulatedInternet, Topology
@@ -151,6 +153,29 @@ class EndpointStringTests(SynchronousTestCase):
         self.assertNoResult(listening)
         listening.cancel()
         self.failureResultOf(listening, CancelledError)
+        self.internet.advance(1.0)
+
+    def test_user(self) -> None:
+        """
+        A string says who logs in; the password comes from a file or the environment, or is missing.
+        """
+        file = self.mktemp()
+        with open(file, "w") as opened:
+            opened.write("secret\n")
+        factory = Factory.forProtocol(Protocol)
+        text = f"holepunch:bob:rendezvous={SERVICE.replace(':', chr(92) + ':')}:user=alice"
+        text = f"{text}:identity={self.identity}:timeout=1"
+        missing = clientFromString(self.reactor, text).connect(factory)
+        self.failureResultOf(missing, UsageError)
+        wrong = clientFromString(self.reactor, f"{text}:passwordFile=/missing").connect(factory)
+        self.failureResultOf(wrong, BadCredentials)
+        found = [clientFromString(self.reactor, f"{text}:passwordFile={file}").connect(factory)]
+        os.environ["HOLEPUNCH_PASSWORD"] = "secret"
+        found.append(clientFromString(self.reactor, text).connect(factory))
+        for connecting in found:
+            self.assertNoResult(connecting)
+            connecting.cancel()
+            self.failureResultOf(connecting)
         self.internet.advance(1.0)
 
     def test_cancelledListening(self) -> None:

@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 import click
 
 from holepunch.errors import BadCredentials, UsageError
-from holepunch.rendezvous.authenticationclient import LoginCredentials
+from holepunch.rendezvous.authenticationclient import LoginCredentials, readPassword
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_LONGEST = 4096
 
 userOption = click.option(
     "--user",
@@ -53,30 +52,25 @@ def credentialsOf(user: str | None, passwordFile: Path | None) -> LoginCredentia
         return None
     try:
         if passwordFile is not None:
-            return LoginCredentials(user, readPassword(passwordFile))
+            return LoginCredentials(user, readPasswordOf(passwordFile))
         password = os.environ.get("HOLEPUNCH_PASSWORD")
         return LoginCredentials(user, password or askPassword(f"Password of {user}"))
     except BadCredentials as error:
         raise UsageError(f"--user: {error}") from None
 
 
-def readPassword(file: Path) -> str:
+def readPasswordOf(file: Path) -> str:
     """
-    Read a password from the first line of a file.
+    Read a password from the first line of a file, or of standard input where it is C{-}.
 
     @raise BadCredentials: There is none.
     """
+    if str(file) != "-":
+        return readPassword(file)
     try:
-        if str(file) == "-":
-            data = sys.stdin.buffer.readline(_LONGEST)
-        else:
-            with file.open("rb") as opened:
-                data = opened.readline(_LONGEST)
-        return data.decode("utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise BadCredentials(f"cannot read the password in {file}: {error.strerror}") from None
+        return sys.stdin.buffer.readline().decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise BadCredentials(f"the password in {file} is no text in UTF-8") from None
+        raise BadCredentials("the password is no text in UTF-8") from None
 
 
 def askPassword(question: str, isNew: bool = False) -> str:

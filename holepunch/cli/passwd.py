@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from holepunch.cli.login import askPassword, readPassword
+from holepunch.cli.login import askPassword, readPasswordOf
 from holepunch.cli.options import jsonOption
 from holepunch.cli.output import jsonLine, makeOutput
 from holepunch.cli.running import statusOf
@@ -54,7 +54,7 @@ def passwd(file: Path, user: str, remove: bool, passwordFile: Path | None, isJSO
             password = (
                 askPassword(f"Password for {user}", isNew=True)
                 if passwordFile is None
-                else readPassword(passwordFile)
+                else readPasswordOf(passwordFile)
             )
             made = LoginCredentials(user, password)
             stored = StoredPassword.make(made.password, os.urandom)

@@ -29,6 +29,8 @@ from holepunch.rendezvous.scram import (
 )
 from holepunch.tls import channelBinding
 
+_LONGEST = 4096
+
 
 def _checkPassword(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
     if not 1 <= len(value) <= 1000:
@@ -61,6 +63,21 @@ class LoginCredentials:
         if (salt, cost) not in self._salted:
             self._salted = {(salt, cost): saltPassword(self.password, salt, cost)}
         return self._salted[salt, cost]
+
+
+def readPassword(file: str | os.PathLike[str]) -> str:
+    """
+    Read a password from the first line of a file.
+
+    @raise BadCredentials: There is none.
+    """
+    try:
+        with open(file, "rb") as opened:
+            return opened.readline(_LONGEST).decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise BadCredentials(f"cannot read the password in {file}: {error.strerror}") from None
+    except ValueError:
+        raise BadCredentials(f"the password in {file} is no text in UTF-8") from None
 
 
 class LoginClient(RequestLine):

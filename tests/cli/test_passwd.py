@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
 import holepunch.cli.login as login
-from holepunch.cli.login import credentialsOf, readPassword
+from holepunch.cli.login import credentialsOf, readPasswordOf
 from holepunch.cli.main import main
 from holepunch.errors import BadCredentials, UsageError
 from holepunch.rendezvous import PasswordFile
@@ -108,4 +108,4 @@ class CredentialTests(SynchronousTestCase):
         self.assertRaises(UsageError, credentialsOf, "a b", Path("/missing"))
         file = Path(self.mktemp())
         file.write_bytes(b"\xff\n")
-        self.assertRaises(BadCredentials, readPassword, file)
+        self.assertRaises(BadCredentials, readPasswordOf, file)
