@@ -89,6 +89,17 @@ class BenchmarkScriptTests(SynchronousTestCase):
             rows,
         )
 
+    def test_relay(self) -> None:
+        """
+        The embedded relay stands beside coturn for each kind of traffic.
+        """
+        figures = self.measure("relay.py", "--seconds=0.1")
+        self.assertEqual(15, len(figures))
+        for title, rows in figures.items():
+            self.assertEqual({"coturn", "embedded relay"}, set(rows))
+            if "busy" not in title:
+                self.assertSubjects(set(rows), rows)
+
     def test_idle(self) -> None:
         """
         A registered peer stands beside idle connections of other kinds.

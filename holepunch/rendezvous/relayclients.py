@@ -9,7 +9,6 @@ Driven by: the reactor; L{RelayService<holepunch.rendezvous.relay.RelayService>}
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -62,9 +61,11 @@ class DatagramOutlet:
         """
         Send ChannelData.
         """
-        # As in DatagramSocket.send, without one more call.
-        with contextlib.suppress(OSError):
+        try:
             self._socket.sendto(_header.pack(number, len(data)) + data, self._address)
+        except OSError:
+            # As in DatagramSocket.send, without one more call.
+            return
 
 
 class ClientDatagrams(DatagramProtocol):

@@ -133,9 +133,21 @@ class RelayExchange:
             back = self.server.across(channel, size, now)
             if back is not None:
                 back.allocation.outlet.sendOnChannel(back.number, data)
+            else:
+                self.server.forward(allocation, channel.peer, data, now)
+                self.perform()
+            return
+        send = channel.outlet
+        if send is None:
+            relayed = self._datagrams.get(allocation.relayed[channel.peer.family])
+            if relayed is None:
                 return
-        self.server.forward(allocation, channel.peer, data, now)
-        self.perform()
+            send = channel.outlet = relayed.socket.sendto
+        try:
+            send(data, channel.socketAddress)
+        except OSError:
+            # As in DatagramSocket.send, without one more call.
+            return
 
     def receive(self, data: bytes, client: FiveTuple) -> None:
         """

@@ -45,6 +45,7 @@ class Channel:
     @ivar back: Where the peer is another allocation of this relay: its channel to this one, as it
         was seen last.
     @ivar socketAddress: What sockets call the peer.
+    @ivar outlet: What sends to it; it belongs to the adapter.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Channel:
         "expiresAt",
         "isInside",
         "number",
+        "outlet",
         "peer",
         "permission",
         "socketAddress",
@@ -74,6 +76,7 @@ class Channel:
         self.expiresAt = 0.0
         self.back: Channel | None = None
         self.socketAddress: Any = (peer.host, peer.port)
+        self.outlet: Any = None
 
     def isOpen(self, now: float) -> bool:
         """
