@@ -44,6 +44,7 @@ CHECKSUM_AT: dict[int, int] = {Protocol.TCP: 16, Protocol.UDP: 6, Protocol.ICMP:
 _OFFSET, _OFFSET_6 = 0x1FFF, 0xFFF8
 _HEADER_LENGTH: dict[int, int] = {Protocol.TCP: 20, Protocol.UDP: 8, Protocol.ICMP: 8}
 _PORTS = struct.Struct("!HH")
+_HOSTS, _HOSTS_6 = slice(12, 20), slice(8, 40)
 _QUOTED_TRANSPORT = 64
 _LONGEST = 65535
 
@@ -307,7 +308,7 @@ def _readdressed(packet: Packet, raw: RawSegment) -> tuple[bytes, memoryview]:
     head = bytearray(data[:end])
     source, sourceSum = _host(packet.source.host)
     destination, destinationSum = _host(packet.destination.host)
-    hosts = slice(12, 20) if isIPv4 else slice(8, 40)
+    hosts = _HOSTS if isIPv4 else _HOSTS_6
     head[hosts] = source + destination
     if isIPv4:
         head[8] = packet.ttl

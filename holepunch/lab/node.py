@@ -152,8 +152,10 @@ class Node(abc.ABC):
         if len(packet.payload) > self.link.surelyFits:
             for piece in self._fitting(packet, True):
                 self._climb(piece)
-        else:
+        elif self.taps:
             self._climb(packet)
+        else:
+            self.transit.cross(self.link, True, self._climbed, packet)
 
     def descend(self, packet: Packet) -> None:
         """
