@@ -241,12 +241,13 @@ class Bare:
         now = time.monotonic()
         timer = None
         if self.quic is not None:
-            for data, address in self.quic.datagrams_to_send(now):
+            for packet, destination in self.quic.datagrams_to_send(now):
                 with contextlib.suppress(BlockingIOError):
-                    self.socket.sendto(data, address)
+                    self.socket.sendto(packet, destination)
             timer = self.quic.get_timer()
         select.select([self.socket], [], [], None if timer is None else max(timer - now, 0.0))
-        received, address = [], None
+        received: list[bytes] = []
+        address: Any = None
         with contextlib.suppress(BlockingIOError):
             while len(received) < BATCH:
                 data, address = self.socket.recvfrom(2048)
@@ -334,7 +335,8 @@ def play(options: argparse.Namespace) -> None:
     if options.subject == "bare":
         {"receive": receiveBare, "send": sendBare}[options.role](options)
     else:
-        task.react({"receive": receiveStream, "send": sendStream}[options.role], (options,))
+        roles: dict[str, Any] = {"receive": receiveStream, "send": sendStream}
+        task.react(roles[options.role], (options,))
 
 
 def main() -> None:

@@ -371,7 +371,7 @@ class QUICConnection:
             self._guard(self._core.ping)
             self._scheduleTurn()
 
-    def _guard(self, action: Callable[[], None]) -> None:
+    def _guard(self, action: Callable[[], object]) -> None:
         try:
             action()
         except (ValueError, RuntimeError):

@@ -4,12 +4,14 @@ Paths in memory with faults, and two QUIC connections over them, for the tests.
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -49,6 +51,9 @@ class MemoryPath:
         self.bytesSent = 0
         self.isClosed = False
         self.other: MemoryPath | None = None
+        self._coming: list[tuple[float, int, bytes]] = []
+        self._count = 0
+        self._call: IDelayedCall | None = None
         self._receiver: Callable[[bytes], None] | None = None
         self._early: list[bytes] = []
         self._reason: Failure | None = None
@@ -63,9 +68,28 @@ class MemoryPath:
     def send(self, data: bytes) -> None:
         self.sent += 1
         self.bytesSent += len(data)
-        if self.isUp and self.other is not None:
-            for delay, each in self.other.tamper(data):
-                self.clock.callLater(self.latency + delay, self.other.deliver, each)
+        other = self.other
+        if self.isUp and other is not None:
+            for delay, each in other.tamper(data):
+                other.arrive(self.clock.seconds() + self.latency + delay, each)
+
+    def arrive(self, due: float, data: bytes) -> None:
+        """
+        Deliver a datagram later. One call waits for all of them: a Clock sorts at each new one.
+        """
+        self._count += 1
+        heapq.heappush(self._coming, (due, self._count, data))
+        if self._call is None or not self._call.active():
+            self._call = self.clock.callLater(due - self.clock.seconds(), self._arrived)
+        elif due < self._call.getTime():
+            self._call.reset(due - self.clock.seconds())
+
+    def _arrived(self) -> None:
+        while self._coming and self._coming[0][0] <= self.clock.seconds() + 1e-9:
+            self.deliver(heapq.heappop(self._coming)[2])
+        if self._coming:
+            due = self._coming[0][0]
+            self._call = self.clock.callLater(due - self.clock.seconds(), self._arrived)
 
     def deliver(self, data: bytes) -> None:
         if self._receiver is not None:
@@ -101,6 +125,33 @@ class MemoryPath:
         self._reason = Failure(error or PathLost("consent was withdrawn"))
         while self._waiters:
             self._waiters.pop(0).errback(self._reason)
+
+
+class Counter(Protocol):
+    """
+    Counts what arrives, for more than a L{Recorder} likes to keep.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lost: Deferred[BaseException] = Deferred()
+        self._waiting: list[tuple[int, Deferred[int]]] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.count += len(data)
+        for length, waiting in self._waiting:
+            if self.count >= length and not waiting.called:
+                waiting.callback(self.count)
+
+    def whenReceived(self, length: int) -> Deferred[int]:
+        waiting: Deferred[int] = Deferred()
+        self._waiting.append((length, waiting))
+        self.dataReceived(b"")
+        return waiting
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        assert reason.value is not None
+        self.lost.callback(reason.value)
 
 
 class Faults:
@@ -164,17 +215,18 @@ class Pair:
             settings=settings,
         )
 
-    def advance(self, seconds: float, step: float = 0.001) -> None:
+    def advance(self, seconds: float) -> None:
         """
-        Let time pass.
+        Let time pass, from one event to the next.
         """
         end = self.clock.seconds() + seconds
-        while self.clock.seconds() < end:
+        while True:
             calls = self.clock.getDelayedCalls()
-            due = min((call.getTime() for call in calls), default=end)
-            self.clock.advance(max(0.0, min(due, end) - self.clock.seconds()) or 0.0)
+            due = min((call.getTime() for call in calls), default=end + 1.0)
             if due > end:
                 break
+            self.clock.advance(max(0.0, due - self.clock.seconds()))
+        self.clock.advance(max(0.0, end - self.clock.seconds()))
 
     def waitFor(self, deferred: Deferred[_T], limit: float = 60.0) -> _T:
         """
