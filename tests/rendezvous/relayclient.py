@@ -67,6 +67,7 @@ class Client:
         credential: EphemeralCredential,
         kind: str = "udp",
         mayFail: bool = False,
+        interface: str = "127.0.0.1",
         **options: Any,
     ) -> Client:
         """
@@ -81,7 +82,7 @@ class Client:
         client = cls(reactor, core)
         if kind == "udp":
             datagrams = _Datagrams(client)
-            port = reactor.listenUDP(0, datagrams, server.host, 65535)
+            port = reactor.listenUDP(0, datagrams, interface, 65535)
             client._send = lambda data: datagrams.transport.write(data, (server.host, server.port))
             client._close = port.stopListening
         else:
