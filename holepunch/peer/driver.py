@@ -27,7 +27,6 @@ from holepunch.identity import PeerID
 from holepunch.peer import connecterrors
 from holepunch.peer.address import PunchedAddress
 from holepunch.peer.datagrampath import DatagramPath
-from holepunch.peer.datagramport import DatagramPort
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.framedpath import FramedPath
 from holepunch.peer.localports import LocalPorts
@@ -99,7 +98,7 @@ class SessionDriver:
         """
         self._clock = clock
         self._config = config
-        self._ports = ports
+        self._ports = [ports]
         self._demultiplexer = demultiplexer
         self._newTLS = newTLS
         self._localID, self._remoteID = addresses
@@ -107,7 +106,6 @@ class SessionDriver:
         self._observe = observe
         self._sayReady = sayReady
         self._openWaitingPort = openWaitingPort
-        self._waitingPorts: LocalPorts | None = None
         self._ended: Callable[[SessionDriver], None] | None = ended
         self._session = PunchSession(config, clock.seconds())
         self._connections: dict[int, SessionConnection] = {}
@@ -144,7 +142,7 @@ class SessionDriver:
         """
         We can be reached there, too, and send nothing to the other side before it has called.
         """
-        self._waitingPorts = ports.retain()
+        self._ports.append(ports.retain())
         self.addLocalCandidates(candidates)
 
     def mappedAddressSeen(
@@ -297,22 +295,19 @@ class SessionDriver:
         self._pump()
 
     def _sendDatagram(self, effect: SendDatagram) -> None:
-        port = self._datagramPort(effect.local)
+        port = self._portsOf(Transport.UDP, effect.local).datagramPort(effect.local)
         if not effect.isAnswer:
             # The other side may check from as many addresses as it likes; we do not.
             port.addRoute(effect.remote, self)
         port.send(effect.remote, effect.data)
 
-    def _datagramPort(self, base: TransportAddress) -> DatagramPort:
-        waiting = self._waitingPorts
-        if waiting is not None and base in waiting.bases(Transport.UDP):
-            return waiting.datagramPort(base)
-        return self._ports.datagramPort(base)
+    def _portsOf(self, transport: Transport, base: TransportAddress) -> LocalPorts:
+        return next(ports for ports in self._ports if base in ports.bases(transport))
 
     def _openConnection(self, effect: OpenConnection) -> None:
         connection = SessionConnection(self, effect.connection)
         self._connections[effect.connection] = connection
-        port = self._ports.streamPort(effect.local.family)
+        port = self._portsOf(Transport.TCP, effect.local).streamPort(effect.local.family)
         if port is None:
             raise AssertionError("the core paired a candidate of a family that we lack")
         connection.connector = port.connect(
@@ -409,7 +404,7 @@ class SessionDriver:
             self._datagramPath.moved(path)
             return
         ends = (self._localID, self._remoteID)
-        port = self._datagramPort(path.local)
+        port = self._portsOf(Transport.UDP, path.local).datagramPort(path.local)
         self._datagramPath = DatagramPath(self._clock, port, path, ends, self._config, self)
         self._succeed(self._datagramPath)
 
@@ -480,14 +475,13 @@ class SessionDriver:
         self._cancelTimer(self._timer)
         self._cancelTimer(self._handshakeTimer)
         self._demultiplexer.leave(self._config.localCredentials.ufrag)
-        held = [ports for ports in (self._ports, self._waitingPorts) if ports is not None]
-        for ports in held:
+        for ports in self._ports:
             for port in ports.datagramPorts():
                 port.removeRoutes(self)
         connections, self._connections = self._connections, {}
         for connection in connections.values():
             connection.close()
-        for ports in held:
+        for ports in self._ports:
             ports.release()
         ended(self)
         for path in (self._datagramPath, self._framedPath):

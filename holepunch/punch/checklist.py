@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import attrs
+
 from holepunch.address import Family, Transport, TransportAddress
 from holepunch.punch.candidate import Candidate, CandidateType, TCPType
 from holepunch.punch.pair import CandidatePair, PairState
@@ -210,6 +212,28 @@ class CheckList:
             related=pair.base,
             tcpType=pair.local.tcpType,
             base=pair.base,
+        )
+
+    def endWaiting(self) -> list[CandidatePair]:
+        """
+        From now on, send from those of this side's candidates that waited, too.
+
+        @return: The pairs that this makes.
+        """
+        called = {
+            candidate: attrs.evolve(
+                candidate,
+                isWaiting=False,
+                tcpType=None if candidate.tcpType is None else TCPType.SIMULTANEOUS_OPEN,
+            )
+            for candidate in self._local
+            if candidate.isWaiting
+        }
+        self._local = [called.get(candidate, candidate) for candidate in self._local]
+        for pair in self._pairs.values():
+            pair.local = called.get(pair.local, pair.local)
+        return self._form(
+            [(local, remote) for local in called.values() for remote in self._remote.values()]
         )
 
     def recompute(self) -> None:

@@ -293,8 +293,8 @@ class DatagramChecks:
                 self._nominated.append(pair)
         elif not self._isSearching:
             # The other side sends on the selected pair only: if this is another one, then its NAT
-            # has given it another address.
-            if pair is not self._selected:
+            # has given it another address. On a pair that is valid already, the check is only late.
+            if pair is not self._selected and not pair.hasSucceeded:
                 self._roaming = pair
                 self._trigger(pair)
             return

@@ -104,7 +104,8 @@ class OpenWaitingPort:
 @attrs.frozen
 class SayReady:
     """
-    Sequential flow: the hole is open; tell the other peer that it may connect now.
+    Tell the other peer that it may connect now: in the sequential flow because the hole is open, in
+    the simultaneous one because we shall connect in the moment in which it hears this.
     """
 
 

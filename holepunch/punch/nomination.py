@@ -77,9 +77,11 @@ class HeadStart:
     The best contender wins, unless a better pair is still in its head start.
 
     A pair's head start lasts C{seconds} from its first check, or the contender's round trip where
-    that is longer. All first checks leave at about the same time, so normally nothing is waited
-    for. But a better pair to the same host, which differs in its transport, is to be expected in
-    this moment, for its packets took the same way: it gets another quarter of the round trip.
+    that is longer; and no longer than that from the moment at which the contender became valid,
+    however many better pairs are still begun. All first checks leave at about the same time, so
+    normally nothing is waited for. But a better pair to the same host, which differs in its
+    transport, is to be expected in this moment, for its packets took the same way: it gets another
+    quarter of the round trip.
     """
 
     seconds: float = attrs.field(default=0.05, validator=attrs.validators.ge(0))
@@ -98,7 +100,7 @@ class HeadStart:
         ends = []
         for pair in pending:
             if pair.priority > best.priority:
-                ends.append(pair.startedAt + head)
+                ends.append(min(pair.startedAt, best.since) + head)
                 if pair.remoteHost == best.remoteHost:
                     ends.append(best.since + grace)
         latest = max(ends, default=now)

@@ -215,7 +215,7 @@ class PunchSession:
 
     def remoteReady(self, now: float) -> None:
         """
-        Sequential flow: the other side said ready.
+        The other side said ready.
         """
         if self._state.isSearching:
             self._journal.trace(now, EventKind.READY_RECEIVED, Transport.TCP)
@@ -382,8 +382,15 @@ class PunchSession:
         else:
             self._streams.sendFirstChecks(now)
             self._failIfOver(now)
-            if self._state.isSearching and self._waitingPort.take(now):
-                self._journal.add(OpenWaitingPort())
+            if self._state.isSearching:
+                self._useOtherPort(now)
+
+    def _useOtherPort(self, now: float) -> None:
+        if self._waitingPort.opens(now):
+            self._journal.add(OpenWaitingPort())
+        if self._waitingPort.calls(now):
+            for pair in self._checkList.endWaiting():
+                self._journal.tracePair(now, EventKind.PAIR_FORMED, pair)
 
     def _selectPair(self, pair: CandidatePair, now: float) -> None:
         self._datagrams.stopSearching(pair)

@@ -124,12 +124,9 @@ class StreamConnections:
 
     def remoteReady(self, now: float) -> None:
         """
-        Sequential flow: the other side's hole is open.
+        The other side said that it is ready.
         """
-        self._flow.remoteReady()
-        for pair in self._checkList.ofTransport(Transport.TCP):
-            if pair.retryAt is not None:
-                pair.retryAt = now
+        self._flow.remoteReady(self._checkList.ofTransport(Transport.TCP), now)
 
     def advance(self, now: float) -> None:
         """
@@ -142,7 +139,10 @@ class StreamConnections:
                 self.reject(connection, fate, now)
         if not self._isSearching or self._authenticator.remote is None:
             return
-        for pair in self._checkList.ofTransport(Transport.TCP):
+        pairs = self._checkList.ofTransport(Transport.TCP)
+        if self._flow.isReadyDue(pairs, now):
+            self._sayReady(now)
+        for pair in pairs:
             if pair.retryAt is not None and pair.retryAt <= now:
                 pair.repeat()
         while self._pacer.readyAt() <= now and (due := self._nextDue()) is not None:
@@ -150,8 +150,11 @@ class StreamConnections:
             self._open(due, now)
         if self._isReadyDue and self._nextDue() is None and not self._isPunching():
             self._isReadyDue = False
-            self._journal.add(SayReady())
-            self._journal.trace(now, EventKind.READY_SENT, Transport.TCP)
+            self._sayReady(now)
+
+    def _sayReady(self, now: float) -> None:
+        self._journal.add(SayReady())
+        self._journal.trace(now, EventKind.READY_SENT, Transport.TCP)
 
     def nextTimeout(self) -> float | None:
         """

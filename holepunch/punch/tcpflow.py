@@ -8,6 +8,7 @@ Driven by: L{StreamConnections}.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -15,6 +16,7 @@ import attrs
 from holepunch.punch.config import SessionConfig, TCPFlow
 from holepunch.punch.fate import Fate
 from holepunch.punch.pair import CandidatePair
+from holepunch.punch.synchronisation import Synchronisation
 
 _REFUSALS = (Fate.REFUSED, Fate.RESET, Fate.UNREACHABLE)
 
@@ -25,7 +27,7 @@ class ConnectFlow(Protocol):
 
     @ivar mayConnect: May pairs be connected now?
     @ivar attemptTime: How long a connect that is no punch is kept under way.
-    @ivar saysReady: Is the other side told when our connects are on their way?
+    @ivar saysReady: Is the other side told whenever our connects are on their way?
     @ivar isPatient: Can the other side's connect still come, when all of ours have failed?
     """
 
@@ -34,9 +36,18 @@ class ConnectFlow(Protocol):
     saysReady: bool
     isPatient: bool
 
-    def remoteReady(self) -> None:
+    def remoteReady(self, pairs: Sequence[CandidatePair], now: float) -> None:
         """
         The other side said that it is ready.
+
+        @param pairs: All pairs over TCP; when they are tried again may change.
+        """
+
+    def isReadyDue(self, pairs: Sequence[CandidatePair], now: float) -> bool:
+        """
+        Is the other side to be told now, besides what C{saysReady} demands?
+
+        @param pairs: As for L{remoteReady}.
         """
 
     def isPunch(self, pair: CandidatePair) -> bool:
@@ -58,8 +69,9 @@ class Simultaneous:
 
     The first failures by RST are answered at once. Such a SYN came to a NAT or host whose own side
     had not sent yet, and was refused one way later; as long as one side always has a SYN under way,
-    the other's first one meets it, however far apart the two began. After that, the delays are
-    varied by a quarter, so two sides that miss each other do not do so for ever.
+    the other's first one meets it, unless the way is short and the two began far apart. Then the
+    two are synchronised by way of the service. Where that fails, too, the delays are varied by a
+    quarter, so two sides that miss each other do not do so for ever.
     """
 
     mayConnect = True
@@ -69,11 +81,19 @@ class Simultaneous:
     def __init__(self, config: SessionConfig) -> None:
         self._config = config
         self.attemptTime = config.connectTimeout
+        self._synchronisation = Synchronisation(config.isRequester)
 
-    def remoteReady(self) -> None:
+    def remoteReady(self, pairs: Sequence[CandidatePair], now: float) -> None:
         """
-        Of no interest in this flow.
+        Connect now, or learn how long "ready" takes.
         """
+        self._synchronisation.remoteReady(_refused(pairs), now)
+
+    def isReadyDue(self, pairs: Sequence[CandidatePair], now: float) -> bool:
+        """
+        When connects were refused.
+        """
+        return self._synchronisation.isReadyDue(_refused(pairs), now)
 
     def isPunch(self, pair: CandidatePair) -> bool:
         """
@@ -109,11 +129,20 @@ class SequentialRequester(Simultaneous):
     mayConnect = False
     isPatient = True
 
-    def remoteReady(self) -> None:
+    def remoteReady(self, pairs: Sequence[CandidatePair], now: float) -> None:
         """
         From now on, connect; and again at once whenever the other side opened its hole again.
         """
         self.mayConnect = True
+        for pair in pairs:
+            if pair.retryAt is not None:
+                pair.retryAt = now
+
+    def isReadyDue(self, pairs: Sequence[CandidatePair], now: float) -> bool:
+        """
+        Only the other side says it.
+        """
+        return False
 
 
 @attrs.frozen
@@ -149,6 +178,17 @@ class SequentialResponder(Simultaneous):
         self.attemptTime = 4 * config.retryDelay
         self._turns: dict[CandidatePair, _Turn] = {}
 
+    def remoteReady(self, pairs: Sequence[CandidatePair], now: float) -> None:
+        """
+        Of no interest: the other side waits for us.
+        """
+
+    def isReadyDue(self, pairs: Sequence[CandidatePair], now: float) -> bool:
+        """
+        It is said with each connect.
+        """
+        return False
+
     def isPunch(self, pair: CandidatePair) -> bool:
         """
         In every second turn.
@@ -174,6 +214,13 @@ class SequentialResponder(Simultaneous):
         if fate is Fate.CONNECT_TIMED_OUT and following.isPunch:
             return now
         return now + self._config.retryDelay
+
+
+def _refused(pairs: Sequence[CandidatePair]) -> list[CandidatePair]:
+    """
+    Those that are to be tried again because they were refused.
+    """
+    return [pair for pair in pairs if pair.retryAt is not None and pair.fate in _REFUSALS]
 
 
 def flowOf(config: SessionConfig) -> ConnectFlow:

@@ -1,5 +1,5 @@
 """
-The other side first: when a session takes a second port, and there waits to be called.
+The other side first: when a session takes a second port, and how long it waits there to be called.
 
 A NAT that maps by destination answers from another port than the announced one as soon as this side
 has itself sent something to the other, and a filter that looks at ports lets that in no more. From
@@ -8,7 +8,11 @@ the call came. So such a port is taken in addition to the first one, at once whe
 two mapped addresses. What was seen decides only about the moment: a session that lasts takes it
 anyway.
 
-Owns: the moment.
+When nobody has called, the port is used like the first one. By then the other side has opened its
+NAT for it, so that nothing is refused on the way; and nothing of what went before is left there,
+such as a half-open connection that a NAT lets nobody complete.
+
+Owns: the two moments.
 Knows nothing of: sockets; what happens on that port.
 Driven by: L{PunchSession}.
 """
@@ -20,14 +24,17 @@ from holepunch.address import Transport, TransportAddress
 
 class WaitingPort:
     """
-    Whether a session has such a port, or when it takes one.
+    The second port of a session: opened, waiting, calling itself.
     """
 
     def __init__(self, delay: float, now: float) -> None:
         """
-        @param delay: After how many seconds without a path it is taken whatever was seen.
+        @param delay: After how many seconds without a path it is opened whatever was seen. It waits
+            twice as long.
         """
-        self._dueAt: float | None = now + delay
+        self._patience = 2 * delay
+        self._opensAt: float | None = now + delay
+        self._callsAt: float | None = None
         self._mapped: dict[tuple[Transport, TransportAddress], TransportAddress] = {}
 
     def mapped(
@@ -37,20 +44,29 @@ class WaitingPort:
         An assist listener saw C{base} at C{mapped}.
         """
         known = self._mapped.setdefault((transport, base), mapped)
-        if known != mapped and self._dueAt is not None:
-            self._dueAt = now
+        if known != mapped and self._opensAt is not None:
+            self._opensAt = now
 
-    def take(self, now: float) -> bool:
+    def opens(self, now: float) -> bool:
         """
-        Is it to be taken now? Only once.
+        Is it to be opened now? Only once.
         """
-        if self._dueAt is None or self._dueAt > now:
+        if self._opensAt is None or self._opensAt > now:
             return False
-        self._dueAt = None
+        self._opensAt, self._callsAt = None, now + self._patience
+        return True
+
+    def calls(self, now: float) -> bool:
+        """
+        Has it waited in vain by now? Only once.
+        """
+        if self._callsAt is None or self._callsAt > now:
+            return False
+        self._callsAt = None
         return True
 
     def nextTimeout(self) -> float | None:
         """
-        When L{take} is to be asked.
+        When the next one of the moments comes.
         """
-        return self._dueAt
+        return self._opensAt if self._opensAt is not None else self._callsAt

@@ -87,7 +87,7 @@ class MeetingTests(MeetingTestCase):
                 for station in (meeting.alice, meeting.bob):
                     assert station.failure is not None
                     self.assertIn("choose ports", str(station.failure.reason))
-                    self.assertEqual(len(station.failure.reason.fates), 3)
+                    self.assertEqual(len(station.failure.reason.fates), 6)
                     self.assertEqual(station.opened, set())
                     self.assertIsNone(station.session.nextTimeout())
 

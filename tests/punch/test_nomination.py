@@ -51,6 +51,17 @@ class HeadStartTests(SynchronousTestCase):
         self.assertEqual(strategy.choose([quick], better, 10.01), Choice(wakeAt=10.05))
         self.assertEqual(strategy.choose([quick], better, 10.05), Choice(contender=quick))
 
+    def test_manyBetter(self) -> None:
+        """
+        Better pairs that are begun later, one after the other, hold a contender up no longer than
+        one head start.
+        """
+        first = contender(2, rtt=0.01, since=10.0)
+        better = [pending(3, startedAt=10.0 + number * 0.02) for number in range(40)]
+        choice = HeadStart(0.05).choose([first], better[:2], 10.03)
+        self.assertEqual(choice, Choice(wakeAt=10.05))
+        self.assertEqual(HeadStart(0.05).choose([first], better, 10.05), Choice(contender=first))
+
     def test_roundTrip(self) -> None:
         """
         Where the round trip is longer than the head start, it counts instead.

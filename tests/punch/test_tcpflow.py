@@ -69,7 +69,7 @@ class FlowTests(SynchronousTestCase):
         """
         flow = flowOf(config(tcpFlow=TCPFlow.SEQUENTIAL, isRequester=True))
         self.assertFalse(flow.mayConnect)
-        flow.remoteReady()
+        flow.remoteReady([], 1.0)
         self.assertTrue(flow.mayConnect)
         self.assertFalse(flow.saysReady)
 

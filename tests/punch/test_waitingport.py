@@ -15,11 +15,12 @@ from holepunch.punch import (
     PunchSession,
     SendDatagram,
     TCPFlow,
+    TCPType,
 )
 from holepunch.punch.waitingport import WaitingPort
 from tests.punch.meeting import MeetingTestCase, meet
 from tests.punch.station import BOTH, TCP, UDP
-from tests.punch.test_session import BASE, Bob, host, ready
+from tests.punch.test_session import BASE, PEER, Bob, host, ready
 from tests.punch.wire import address
 
 ONE, OTHER = address("203.0.113.1:7000"), address("203.0.113.1:7001")
@@ -35,13 +36,17 @@ class WaitingPortTests(SynchronousTestCase):
 
     def test_patience(self) -> None:
         """
-        It is taken once, when the delay is over.
+        It is opened once, when the delay is over, and then waits for twice that long.
         """
         waiting = WaitingPort(2.0, 100.0)
-        self.assertFalse(waiting.take(101.9))
+        self.assertFalse(waiting.opens(101.9))
         self.assertEqual(waiting.nextTimeout(), 102.0)
-        self.assertTrue(waiting.take(102.0))
-        self.assertFalse(waiting.take(103.0))
+        self.assertTrue(waiting.opens(102.0))
+        self.assertFalse(waiting.opens(103.0))
+        self.assertEqual(waiting.nextTimeout(), 106.0)
+        self.assertFalse(waiting.calls(105.9))
+        self.assertTrue(waiting.calls(106.0))
+        self.assertFalse(waiting.calls(107.0))
         self.assertIsNone(waiting.nextTimeout())
 
     def test_evidence(self) -> None:
@@ -54,12 +59,12 @@ class WaitingPortTests(SynchronousTestCase):
         waiting.mapped(Transport.UDP, BASE, ONE, 100.1)
         waiting.mapped(Transport.TCP, BASE, OTHER, 100.1)
         waiting.mapped(Transport.UDP, attrs.evolve(BASE, port=9), OTHER, 100.1)
-        self.assertFalse(waiting.take(100.1))
+        self.assertFalse(waiting.opens(100.1))
         waiting.mapped(Transport.UDP, BASE, OTHER, 100.2)
         self.assertEqual(waiting.nextTimeout(), 100.2)
-        self.assertTrue(waiting.take(100.2))
+        self.assertTrue(waiting.opens(100.2))
         waiting.mapped(Transport.UDP, BASE, ONE, 100.3)
-        self.assertFalse(waiting.take(100.3))
+        self.assertFalse(waiting.opens(100.3))
 
 
 class SessionTests(SynchronousTestCase):
@@ -114,6 +119,23 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.sentFrom(session, port), [OTHER, OTHER])
         session.receiveDatagram(port, ONE, Bob().check(), 101.1)
         self.assertEqual(self.sentFrom(session, port), [ONE, ONE])
+
+    def test_inVain(self) -> None:
+        """
+        When nobody has called for long, the port calls itself, from where it waited.
+        """
+        session = ready(transports=TCP)
+        session.handleTimeout(102.0)
+        port = attrs.evolve(BASE, port=5001)
+        waiting = attrs.evolve(host(port, Transport.TCP), tcpType=TCPType.PASSIVE, isWaiting=True)
+        session.addLocalCandidate(waiting, 102.0)
+        session.handleTimeout(105.9)
+        self.assertEqual(self.sentFrom(session, port), [])
+        session.handleTimeout(106.0)
+        at = session.nextTimeout()
+        assert at is not None and at <= 106.0
+        session.handleTimeout(106.0)
+        self.assertEqual(self.sentFrom(session, port), [PEER])
 
     def sentFrom(self, session: PunchSession, port: TransportAddress) -> list[TransportAddress]:
         """
