@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import TransportAddress
+from holepunch.rendezvous.limits import AddressBuckets
 from holepunch.stun import (
     Attribute,
     AttributeType,
@@ -137,6 +138,38 @@ class AuthenticationTests(SynchronousTestCase):
         self.assertEqual(len(stranger.send(BARE.encode())), 1)
         self.assertEqual(stranger.send(BARE.encode()), [])
         self.assertEqual(asker.permit(PEER.host), 0)
+
+    def test_flood(self) -> None:
+        """
+        Requests from a great many forged sources, and wrong passwords at speed, leave no state; who
+        is above the rate is not even looked at.
+        """
+        buckets = AddressBuckets(50, 200, 1000)
+        network = Network(mayAsk=buckets.take)
+        for number in range(5000):
+            host = f"11.{number >> 8}.{number & 255}.1"
+            network.ask(BARE.encode(), network.fiveTuple(host))
+        self.assertEqual(network.server.allocationCount, 0)
+        self.assertIsNone(network.server.nextTimeout())
+        wrong = EphemeralCredential(network.credential().username, "wrong")
+        asker = Asker(network, credential=wrong)
+        (challenge,) = asker.send(asker.login.encode(BARE))
+        asker.login.receiveResponse(decode(challenge))
+        request = asker.login.encode(BARE)
+        answered = sum(len(asker.send(request)) for _ in range(1000))
+        self.assertEqual(answered, 199)
+
+    def test_forgedSource(self) -> None:
+        """
+        Data from another 5-tuple than the allocation's goes nowhere.
+        """
+        asker = Asker(self.network)
+        asker.allocate()
+        asker.bind(0x4000, PEER)
+        asker.client = Asker(self.network).client
+        asker.indicate(PEER, b"forged")
+        asker.send(encodeChannelData(0x4000, b"forged"))
+        self.assertEqual(self.network.toPeers, [])
 
     def test_unknownAttribute(self) -> None:
         """

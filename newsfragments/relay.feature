@@ -1,0 +1,1 @@
+A TURN relay is built into the service: `twistd holepunch --relay HOST:PORT` serves clients over UDP, TCP and TLS (`--relay-tls`), with TCP connections through the relay (RFC 6062), quotas for each user, and bandwidth that is divided fairly; registered peers get credentials for it that end. `--relay-external` points at another TURN server, such as coturn, instead.
