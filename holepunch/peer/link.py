@@ -385,7 +385,7 @@ class Link:
             self._cancel(call)
         if self.connection is not None:
             self.connection.close()
-        self.switch.close()
+        self.switch.lost(reason)
         self._host.linkEnded(self)
         while self._readyWaiters:
             self._readyWaiters.pop(0).errback(reason)

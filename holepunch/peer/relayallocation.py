@@ -28,6 +28,8 @@ from holepunch.peer.resolving import resolve
 from holepunch.rendezvous.relaygrant import RelayGrant, RelayServer
 from holepunch.stun import AttributeType, MessageClass, decode, looksLikeStun
 
+TAG_SIZE = 4
+
 _HEAD_START = 0.4
 _LINGER = 10.0
 
@@ -35,16 +37,26 @@ _LINGER = 10.0
 class RelayUser(Protocol):
     """
     What uses the allocation: a relayed path.
+
+    @ivar tag: What its data begins with: two links between the same peers share both relayed
+        addresses.
     """
+
+    tag: bytes
 
     def allocated(self, relayed: TransportAddress) -> None:
         """
         We can be reached there.
         """
 
-    def relayedReceived(self, remote: TransportAddress, data: bytes) -> None:
+    def checkReceived(self, remote: TransportAddress, data: bytes) -> None:
         """
-        A datagram came.
+        A message came that looks like STUN.
+        """
+
+    def dataReceived(self, remote: TransportAddress, data: bytes) -> None:
+        """
+        A datagram of the application came, without its tag.
         """
 
     def relayLost(self, reason: str) -> None:
@@ -74,7 +86,7 @@ class RelayAllocation:
         self._servers: list[RelayServer] = []
         self._permitted: set[str] = set()
         self._users: dict[str, RelayUser] = {}
-        self._routes: dict[TransportAddress, RelayUser] = {}
+        self._routes: dict[TransportAddress, list[RelayUser]] = {}
         self._call: IDelayedCall | None = None
         self._linger: IDelayedCall | None = None
         self._resolving = 0
@@ -138,15 +150,21 @@ class RelayAllocation:
         C{user} takes nothing more.
         """
         self._users.pop(fragment, None)
-        self._routes = {key: each for key, each in self._routes.items() if each is not user}
+        for remote, users in list(self._routes.items()):
+            if user in users:
+                users.remove(user)
+            if not users:
+                del self._routes[remote]
         if not self._users and not self._isOver:
             self._keepForNow()
 
     def addRoute(self, remote: TransportAddress, user: RelayUser) -> None:
         """
-        What comes from C{remote} goes to C{user}.
+        What comes from C{remote} and is meant for C{user} goes there.
         """
-        self._routes[remote] = user
+        users = self._routes.setdefault(remote, [])
+        if user not in users:
+            users.insert(0, user)
 
     def permit(self, host: str) -> None:
         """
@@ -267,18 +285,22 @@ class RelayAllocation:
             self._tryNext()
 
     def _received(self, remote: TransportAddress, data: bytes) -> None:
-        user = self._routes.get(remote)
-        if user is None and looksLikeStun(data):
-            user = self._userFor(data)
-        if user is not None:
-            user.relayedReceived(remote, data)
-
-    def _userFor(self, data: bytes) -> RelayUser | None:
+        if not looksLikeStun(data):
+            tag = data[:TAG_SIZE]
+            for user in self._routes.get(remote, ()):
+                if user.tag == tag:
+                    user.dataReceived(remote, data[TAG_SIZE:])
+                    return
+            return
         try:
             message = decode(data)
         except MalformedMessage:
-            return None
-        username = message.get(AttributeType.USERNAME)
-        if message.messageClass is not MessageClass.REQUEST or not isinstance(username, str):
-            return None
-        return self._users.get(username.partition(":")[0])
+            return
+        if message.messageClass is MessageClass.REQUEST:
+            username = message.get(AttributeType.USERNAME) or ""
+            asked = self._users.get(username.partition(":")[0])
+            if asked is not None:
+                asked.checkReceived(remote, data)
+        else:
+            for user in tuple(self._routes.get(remote, ())):
+                user.checkReceived(remote, data)

@@ -8,6 +8,7 @@ Driven by: L{holepunch.peer.session}, L{RelayAllocation}, the application, the c
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
@@ -19,7 +20,7 @@ from holepunch.identity import PeerID
 from holepunch.peer.address import PunchedAddress
 from holepunch.peer.openpath import OpenPath
 from holepunch.peer.proofdriver import ProofDriver
-from holepunch.peer.relayallocation import RelayAllocation
+from holepunch.peer.relayallocation import TAG_SIZE, RelayAllocation
 from holepunch.punch import Candidate, CandidateType, Path, gatheredCandidate
 from holepunch.punch.pairproof import PairProofConfig
 from holepunch.stun import looksLikeStun
@@ -34,6 +35,13 @@ def relayedCandidate(address: TransportAddress = _NOWHERE) -> Candidate:
     return gatheredCandidate(CandidateType.RELAYED, Transport.UDP, address, server="relay")
 
 
+def tagOf(link: str) -> bytes:
+    """
+    What the data of a link begins with on its way through the relay. It does not look like STUN.
+    """
+    return (zlib.crc32(link.encode()) | 0x80000000).to_bytes(TAG_SIZE, "big")
+
+
 class RelayedPath(OpenPath):
     """
     Datagrams to and from one peer, through the relay.
@@ -45,6 +53,7 @@ class RelayedPath(OpenPath):
         allocation: RelayAllocation,
         addresses: tuple[PeerID, PeerID],
         proof: PairProofConfig,
+        link: str,
         *,
         allocated: Callable[[Candidate], None],
         proven: Callable[[RelayedPath], None],
@@ -52,6 +61,7 @@ class RelayedPath(OpenPath):
     ) -> None:
         """
         @param proof: The session's credentials for the relay.
+        @param link: What both sides call the link that the path is for.
         @param allocated: Called with our candidate once there is one.
         @param proven: Called when the path may be used.
         @param ended: Called once, with the reason, when it is gone or never comes.
@@ -60,6 +70,7 @@ class RelayedPath(OpenPath):
         self._allocation = allocation
         self._addresses = addresses
         self._config = proof
+        self.tag = tagOf(link)
         self._allocated = allocated
         self._proven = proven
         self._ended: Callable[[RelayedPath, str], None] | None = ended
@@ -152,7 +163,7 @@ class RelayedPath(OpenPath):
         """
         if looksLikeStun(data):
             raise ValueError("these bytes would be taken for STUN: begin with another byte")
-        self._transmit(data)
+        self._transmit(self.tag + data)
 
     def probe(self) -> None:
         """
@@ -179,14 +190,17 @@ class RelayedPath(OpenPath):
         self._local = relayed
         self._allocated(relayedCandidate(relayed))
 
-    def relayedReceived(self, remote: TransportAddress, data: bytes) -> None:
+    def dataReceived(self, remote: TransportAddress, data: bytes) -> None:
         """
-        A datagram came.
+        A datagram of the application came.
         """
-        if not looksLikeStun(data):
-            if remote == self._remote:
-                self.deliver(data)
-            return
+        if remote == self._remote:
+            self.deliver(data)
+
+    def checkReceived(self, remote: TransportAddress, data: bytes) -> None:
+        """
+        A message came that looks like STUN.
+        """
         if self._remote is None:
             # Its check is quicker than the service; until it is proven, that costs a check.
             self._setRemote(remote)

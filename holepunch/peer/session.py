@@ -243,6 +243,7 @@ class Session:
                 patience=timeout,
                 keepaliveInterval=config.keepaliveInterval,
             ),
+            introduction.continues or introduction.sessionID,
             allocated=self._allocated,
             proven=self._relayProven,
             ended=self._relayEnded,

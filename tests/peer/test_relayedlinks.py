@@ -7,15 +7,17 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 
 from holepunch.address import Transport
-from holepunch.errors import NoPathFound
+from holepunch.errors import NoPathFound, PathLost
 from holepunch.lab import LinkSpec, Topology
 from holepunch.lab.matrixexpectation import expect
 from holepunch.lab.matrixkind import NATKind
 from holepunch.nat import NAMED_BEHAVIOURS
 from holepunch.peer import SessionOptions
 from holepunch.peer.events import Connected, Mapped, Punched
+from holepunch.peer.openpath import OpenPath
 from holepunch.punch import EventKind
 from holepunch.rendezvous.introduction import RelayPolicy
 from tests.peer.network import Network
@@ -119,3 +121,39 @@ class RelayTests(RelayTestCase):
         # There are three links on the way to the service.
         roundTrip = 6 * 0.025
         self.assertLessEqual(connected.seconds, 2.5 * roundTrip)
+
+    def test_datagrams(self) -> None:
+        """
+        Bare datagrams of the program go through the relay beside streams, and the two are not taken
+        for each other.
+        """
+        self.build("symmetric-random/symmetric-random")
+        stream = self.connect(AUTO)
+        accepted: Deferred[OpenPath] = Deferred()
+        self.network.waitFor(Deferred.fromCoroutine(self.bob.acceptDatagrams(accepted.callback)))
+        near = self.network.waitFor(self.alice.openDatagrams("bob"))
+        far = self.network.waitFor(accepted)
+        received: list[bytes] = []
+        far.setReceiver(far.send)
+        near.setReceiver(received.append)
+        for number in range(20):
+            near.send(b"datagram %d" % number)
+        self.assertEchoes(stream)
+        self.assertEqual(received, [b"datagram %d" % number for number in range(20)])
+        self.assertLess(self.network.waitFor(near.ping()), 0.5)
+        lost = far.whenLost()
+        near.close()
+        self.network.internet.advance(5)
+        self.failureResultOf(lost, PathLost)
+        self.assertEchoes(stream)
+
+    def test_many(self) -> None:
+        """
+        All sessions of a peer share one address at the relay.
+        """
+        self.build("symmetric-random/symmetric-random")
+        for _ in range(3):
+            self.network.waitFor(self.alice.openPingPath("bob", AUTO)).close()
+        self.assertEchoes(self.connect(AUTO))
+        addresses = {each.local for each in self.told(Connected)}
+        self.assertEqual(len(addresses), 1)
