@@ -93,7 +93,7 @@ class QUICConnection:
         self._isStopped = False
         self._isClosedHere = False
         self._timerCall: IDelayedCall | None = None
-        self._heardAt = clock.seconds()
+        self._triedAt = clock.seconds()
         self._keepaliveCall: IDelayedCall | None = clock.callLater(
             settings.idleTimeout / 3, self._keepAlive
         )
@@ -288,10 +288,9 @@ class QUICConnection:
         if self._incoming:
             incoming, self._incoming = self._incoming, []
             core.receive(incoming, now)
-            self._heardAt = now
-        deadline = core.nextTimeout()
-        if deadline is not None and deadline <= now:
-            core.handleTimeout(now)
+        self._passTime(now)
+        if self._isStopped:
+            return
         for _ in range(_ROUNDS):
             isNew = self._takeEvents()
             if self._reason is None:
@@ -344,16 +343,34 @@ class QUICConnection:
 
     # --- time -----------------------------------------------------------------------------------
 
+    def _passTime(self, now: float) -> None:
+        core = self._core
+        deadline = core.nextTimeout()
+        if self._reason is None and now >= core.heardAt + core.idleTimeout:
+            seconds = f"{core.idleTimeout:g}"
+            self._end(
+                Failure(PathLost(f"nothing was heard from the other side for {seconds} seconds"))
+            )
+            self._stop()
+        elif deadline is not None and deadline <= now:
+            self._triedAt = now
+            core.handleTimeout(now)
+        elif now - self._triedAt >= _PROBE_INTERVAL:
+            # The core waits ever longer between its attempts; a path that returns is not to wait.
+            self._triedAt = now
+            core.hurry()
+
     def _setTimer(self, now: float) -> None:
         deadline = self._core.nextTimeout()
         call = self._timerCall
+        if self._reason is None:
+            idle = self._core.heardAt + self._core.idleTimeout
+            deadline = idle if deadline is None else min(deadline, idle, now + _PROBE_INTERVAL)
         if deadline is None:
             if call is not None:
                 call.cancel()
                 self._timerCall = None
             return
-        # The core waits ever longer between its attempts; a path that returns is not to wait.
-        deadline = min(deadline, now + _PROBE_INTERVAL)
         if call is None:
             self._timerCall = self._clock.callLater(max(deadline - now, 0.0), self._timeOut)
         elif deadline < call.getTime():
@@ -365,9 +382,9 @@ class QUICConnection:
         self._scheduleTurn()
 
     def _keepAlive(self) -> None:
-        interval = self._settings.idleTimeout / 3
+        interval = self._core.idleTimeout / 3
         self._keepaliveCall = self._clock.callLater(interval, self._keepAlive)
-        if self.isConnected and self._clock.seconds() - self._heardAt >= interval / 2:
+        if self.isConnected and self._clock.seconds() - self._core.heardAt >= interval / 2:
             self._guard(self._core.ping)
             self._scheduleTurn()
 
@@ -414,11 +431,8 @@ class QUICConnection:
         self._end(Failure(PeerMisbehaved(f"the other side broke the rules of QUIC: {reason}")))
 
     def _terminated(self, code: int, frame: int | None, reason: bytes) -> None:
-        if self._reason is None:
-            seconds = f"{self._settings.idleTimeout:g}"
-            self._end(
-                Failure(PathLost(f"nothing was heard from the other side for {seconds} seconds"))
-            )
+        text = reason.decode("utf-8", "replace")[:200]
+        self._end(Failure(PathLost(f"the connection was lost: {text}")))
         self._stop()
 
     def _pathEnded(self, failure: Failure) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -79,6 +80,8 @@ class QUICCore:
     The client's first datagrams are there at once; the server begins with the client's first.
 
     @ivar dropped: How many packets were no part of this connection, or came twice.
+    @ivar heardAt: When the last packet came that was part of it.
+    @ivar idleTimeout: After how much silence it is over: the shorter of both sides' timeouts.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class QUICCore:
         now: float,
     ) -> None:
         self.dropped = 0
+        self.heardAt = now
+        self.idleTimeout = settings.idleTimeout
         self._remote = remote
         self._isClient = isClient
         self._settings = settings
@@ -133,7 +138,8 @@ class QUICCore:
             active_connection_id_limit=2 if self._isClient else 8,
             max_datagram_size=settings.maxDatagramSize,
             probe_datagram_size=False,
-            idle_timeout=settings.idleTimeout,
+            # Our own clock ends it: qh3's would keep L{hurry} from working late in an outage.
+            idle_timeout=None,
             ack_delay_exponent=3,
             max_datagram_frame_size=_MAX_DATAGRAM_FRAME,
             peer_max_datagram_frame_size=None,
@@ -167,14 +173,19 @@ class QUICCore:
         Take what came over the path.
         """
         if self._isConnected:
-            report = self._core.receive_many_datagrams(datagrams, _PATH, now)
-            self.dropped += report[3] + report[4]
+            self._count(self._core.receive_many_datagrams(datagrams, _PATH, now), now)
             return
         for index, data in enumerate(datagrams):
             if self._isConnected:
                 self.receive(datagrams[index:], now)
                 return
             self._receiveHandshake(data, now)
+
+    def _count(self, report: Sequence[int], now: float) -> None:
+        _, _, packets, duplicates, dropped, _ = report
+        self.dropped += duplicates + dropped
+        if packets:
+            self.heardAt = now
 
     def _receiveHandshake(self, data: bytes, now: float) -> None:
         # Each packet brings the keys for the next one in the same datagram (RFC 9000 section 12.2).
@@ -199,7 +210,7 @@ class QUICCore:
                 return
             end = end if end > offset else len(data)
             report = self._core.receive_datagram(data[offset:end], _PATH, now, len(data))
-            self.dropped += report[3] + report[4]
+            self._count(report, now)
             if report[2] and source and self._bridge is not None:
                 self._bridge.remote_initial_source_connection_id = source
             self._drainHandshake()
@@ -315,6 +326,8 @@ class QUICCore:
         if theirs is None or theirs is self._parameters:
             return
         self._parameters = theirs
+        if theirs.max_idle_timeout:
+            self.idleTimeout = min(self.idleTimeout, max(theirs.max_idle_timeout / 1000, 1.0))
         exponent, delay = theirs.ack_delay_exponent, theirs.max_ack_delay
         self._core.apply_peer_transport_parameters(
             theirs.initial_max_data or 0,
@@ -325,7 +338,7 @@ class QUICCore:
             theirs.initial_max_streams_uni or 0,
             3 if exponent is None else exponent,
             0.025 if delay is None else delay / 1000,
-            theirs.max_idle_timeout / 1000 if theirs.max_idle_timeout else None,
+            None,
             theirs.max_datagram_frame_size,
             theirs.stateless_reset_token,
             theirs.active_connection_id_limit or 2,
@@ -377,9 +390,9 @@ class QUICCore:
 
     def hurry(self) -> None:
         """
-        Send what is on its way once more, without waiting: the path is another one.
+        Send what is on its way once more, without waiting: the path may be another one.
         """
-        timer = None if self._core is None else self._core.get_timer()
+        timer = None if self._core is None or self.isEnding else self._core.get_timer()
         if timer is not None and timer[0] == "loss_detection":
             self._core.handle_timer(timer[1])
 
