@@ -5,8 +5,9 @@ Owns: what C{ip link}, C{ip address}, C{ip route} and C{ethtool -K} would do.
 Knows nothing of: frames; who reads the near end.
 Driven by: the engine, while it builds the lab.
 
-ARP is off on the far end: the kernel then sends every packet out, whichever address it thinks to be
-its neighbour's. So a wire needs no address resolution, and a LAN no switch that floods.
+ARP is off on the far end, and neighbour discovery with it: the kernel then sends every packet out,
+whichever address it thinks to be its neighbour's. So a wire needs no address resolution, and a LAN
+no switch that floods. Nor are there router advertisements: addresses and routes are given.
 """
 
 from __future__ import annotations

@@ -312,7 +312,8 @@ class NamespaceLab:
         self, host: str, protocol: Protocol | None = None, remote: str | None = None
     ) -> Deferred[None]:
         """
-        Stop packets to and from a host, as a firewall does, or a cable that is pulled out.
+        Stop packets to and from a host, as a firewall does, or a cable that is pulled out; of a
+        host with several interfaces, those of the one with that name.
 
         @param protocol: Those of one protocol.
         @param remote: Those of one other IP address.

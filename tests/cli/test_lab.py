@@ -299,6 +299,23 @@ class NetworkTests(LabTestCase):
         (line,) = self.lines("stats", "alice")
         self.assertEqual(line["link"]["lost"], 1)
 
+    def test_mtu(self) -> None:
+        """
+        A host's interface has the MTU of its link, unless that is a black hole.
+        """
+        self.done("up", "two-interfaces:pf/none/pf", "--mtu", "1400")
+        for options, mtu in (
+            ((), 1400),
+            (("--mtu", "1300", "--black-hole"), 1500),
+            (("--mtu", "1300"), 1300),
+        ):
+            if options:
+                self.done("link", "alice-mobile", *options)
+            shown = self.program("exec", "alice", "--", "ip", "link", "show", "eth1")
+            self.assertIn(f"mtu {mtu} ", shown.stdout)
+        self.assertEqual(len(self.lines("stats")), 6)
+        self.assertEqual(self.lab("link", "alice", "--mtu", "many").exit_code, 2)
+
     def test_capture(self) -> None:
         """
         A capture, from the beginning or later, can be read with tshark.

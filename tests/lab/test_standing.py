@@ -237,6 +237,32 @@ class RequestTests(StandingTestCase):
             self.assertRaises(LabError, lab.rebindNAT, "nat-alice", [wrong])
         self.assertEqual(lab.hosts("nat-alice"), ("31.1.0.9",))
 
+    def test_interfaces(self) -> None:
+        """
+        A further interface is a part of its own: of commands, links and counters.
+        """
+        lab = self.build("two-interfaces:port-restricted/none/full-cone")
+        self.assertEqual(lab.record.interfaces, ("alice-mobile",))
+        self.assertEqual(lab.hosts("alice-mobile"), ("10.64.0.10",))
+        self.answerer(lab)
+        lab.setLink("alice", LinkSpec(loss=1.0))
+        self.assertEqual(self.ask(lab, patience=0.3), "")
+        lab.setLink("alice-mobile", LinkSpec(mtu=600))
+        command = ["ip", "link", "show", "eth1"]
+        said = lab.popen("alice-mobile", command, stdout=subprocess.PIPE).communicate()[0]
+        self.assertIn(b"mtu 600", said)
+        self.assertEqual(lab.counters("alice-mobile")["link"]["lost"], 0)
+
+    def test_bothVersions(self) -> None:
+        """
+        A NAT's addresses of one IP version are changed alone, or all of them to the next.
+        """
+        lab = self.build("dual-stack:port-restricted/none")
+        self.assertEqual(
+            lab.rebindNAT("nat-alice", ["2001:db8:31:1::7"]), ("2001:db8:31:1::7", "31.1.0.1")
+        )
+        self.assertEqual(lab.rebindNAT("nat-alice"), ("2001:db8:31:1::8", "31.1.0.2"))
+
     def test_mappings(self) -> None:
         """
         Mappings are told with the seconds that they have left, and a flush forgets them.
