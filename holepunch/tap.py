@@ -22,8 +22,10 @@ from twisted.python import usage
 from holepunch.address import TransportAddress
 from holepunch.errors import BadAddress, CannotListen, HolepunchError
 from holepunch.identity import Identity
+from holepunch.interfaces import INameOwners, IRegistry
 from holepunch.rendezvous.authentication import SUPPORTED, Authority
 from holepunch.rendezvous.exchange import KEEPALIVE_INTERVAL
+from holepunch.rendezvous.fileregistry import FileRegistry
 from holepunch.rendezvous.limits import Limits
 from holepunch.rendezvous.nameowners import NameOwners, NameOwnersFile
 from holepunch.rendezvous.registry import MemoryRegistry
@@ -48,7 +50,7 @@ class Arguments(usage.Options, AuthOptionMixin, RelayOptionsMixin):
     )
     optParameters = [
         ["identity", "i", None, f"The service's key; made if missing. [default: {_IDENTITY}]"],
-        ["registry", None, None, "Where registrations are kept. [default: memory:]"],
+        ["registry", None, None, "Where names are kept: memory: or file:PATH. [default: memory:]"],
         ["names", None, None, "A file that keeps which name belongs to which user (--auth)."],
         ["certificate", None, None, "An ordinary certificate (PEM) to show instead of the key."],
         ["private-key", None, None, "The certificate's private key, if it is in another file."],
@@ -139,8 +141,6 @@ class Options(Arguments):
         if self["config"] is not None:
             fromFile = _read(self["config"])
             self.update({key: fromFile[key] for key in fromFile if not self[key]})
-        if self["registry"] not in (None, "memory:"):
-            raise usage.UsageError(f"--registry: {self['registry']!r} is not memory:")
         if self["private-key"] is not None and self["certificate"] is None:
             raise usage.UsageError("--private-key makes no sense without --certificate")
         from twisted.internet import reactor
@@ -153,6 +153,7 @@ class Options(Arguments):
         if self["names"] is not None and not self["auth"]:
             raise usage.UsageError("--names makes no sense without --auth: names belong to users")
         owners = NameOwners() if self["names"] is None else NameOwnersFile(self["names"])
+        registry = openRegistry(self["registry"] or "memory:", owners)
         keepaliveInterval = _seconds(self["keepalive"])
         try:
             identity = Identity.load(self["identity"] or _IDENTITY, create=True)
@@ -170,7 +171,7 @@ class Options(Arguments):
             main=self["main"] or [DEFAULT_MAIN],
             assist=self["assist"] or [DEFAULT_ASSIST],
             certified=certified,
-            registry=MemoryRegistry(owners),
+            registry=registry,
             authority=authority,
             limits=Limits(**self["limit"]),
             keepaliveInterval=keepaliveInterval,
@@ -178,6 +179,25 @@ class Options(Arguments):
             allowAnonymous=not self["no-anonymous"],
             relay=relay,
         )
+
+
+def openRegistry(description: str, owners: INameOwners) -> IRegistry:
+    """
+    Make the registry that C{--registry} describes.
+
+    @param description: The kind, a colon, and what that kind needs: C{memory:} or C{file:PATH}.
+    @param owners: Which names belong to which users.
+    @raise usage.UsageError: There is no such kind, or it cannot be used so.
+    """
+    kind, colon, place = description.partition(":")
+    if (kind, colon, place) == ("memory", ":", ""):
+        return MemoryRegistry(owners)
+    if kind == "file" and place:
+        try:
+            return FileRegistry(place, owners)
+        except HolepunchError as error:
+            raise usage.UsageError(f"--registry: {error}") from None
+    raise usage.UsageError(f"--registry: {description!r} is neither memory: nor file:PATH")
 
 
 class _TwistdService(RendezvousService):

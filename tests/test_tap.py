@@ -20,6 +20,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from holepunch.address import TransportAddress
 from holepunch.identity import Identity
 from holepunch.rendezvous import Authority, Limits, RendezvousService
+from holepunch.rendezvous.fileregistry import FileRegistry
+from holepunch.rendezvous.registry import MemoryRegistry
 from holepunch.tap import Options, makeService
 from tests.rendezvous.network import bindingRequest
 from tests.test_plugin import ROOT
@@ -130,6 +132,14 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(made["limits"], Limits(connectionsPerAddress=7, sessionLifetime=8.5))
         self.assertFalse(made["allowAnonymous"])
 
+    def test_registry(self) -> None:
+        """
+        Names are kept in memory, or in a file.
+        """
+        self.assertIsInstance(self.made()["registry"], MemoryRegistry)
+        registry = self.made(f"--registry=file:{self.directory}/names")["registry"]
+        self.assertIsInstance(registry, FileRegistry)
+
     def test_certificate(self) -> None:
         """
         A certificate comes with its private key, in the same file or in another.
@@ -156,7 +166,9 @@ class OptionsTests(SynchronousTestCase):
         self.assertUsage("--limit", "--limit=requestBurst=0")
         self.assertUsage("--limit", "--limit=requestBurst")
         self.assertUsage("--advertise", "--advertise=127.0.0.1")
-        self.assertUsage("--registry", "--registry=redis://127.0.0.1")
+        for word in ("redis://127.0.0.1", "file:", "file", "memory", "memory:x"):
+            self.assertUsage("neither memory: nor file:PATH", f"--registry={word}")
+        self.assertUsage("no such folder", f"--registry=file:{self.directory}/no/names")
         self.assertUsage("--nonsense", "--nonsense")
         self.assertUsage("identity", f"--identity={self.directory}")
 

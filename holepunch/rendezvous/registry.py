@@ -118,11 +118,12 @@ class MemoryRegistry:
         """
         name = registration.name
         if name is not None:
-            self._mustOwn(name, registration.owner)
-        if name is not None:
-            owner = self._byName.get(name.lower())
-            if owner is not None and owner != registration.peerID:
+            isNew = self._mustBeFree(name, registration)
+            holder = self._byName.get(name.lower())
+            if holder is not None and holder != registration.peerID:
                 raise NameTaken(f"another peer is registered as {name}: choose another name")
+            if isNew:
+                self._claim(name, registration)
         replaced = self._byID.get(registration.peerID)
         if replaced is not None:
             self._forget(replaced)
@@ -154,12 +155,23 @@ class MemoryRegistry:
         owner = self._byName.get(target.lower())
         return self._byID[owner] if owner is not None else None
 
-    def _mustOwn(self, name: str, user: str | None) -> None:
+    def _mustBeFree(self, name: str, registration: Registration) -> bool:
+        """
+        May the peer have the name, whoever is online? Is that to be kept from now on?
+
+        @raise NameTaken: It belongs to somebody else.
+        """
         owner = self._owners.ownerOf(name)
-        if owner is not None and owner != user:
+        if owner is not None and owner != registration.owner:
             raise NameTaken(f"the name {name} belongs to another user: choose another name")
-        if owner is None and user is not None:
-            self._owners.claim(name, user)
+        return owner is None
+
+    def _claim(self, name: str, registration: Registration) -> None:
+        """
+        Keep to whom the name belongs now.
+        """
+        if registration.owner is not None:
+            self._owners.claim(name, registration.owner)
 
     def _isCurrent(self, registration: Registration) -> bool:
         current = self._byID.get(registration.peerID)
