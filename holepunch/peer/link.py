@@ -224,6 +224,14 @@ class Link:
                 lambda _: self._ready(), lambda failure: None
             )
 
+    def verify(self) -> None:
+        """
+        Make sure of all paths; where there is none, look for one.
+        """
+        self.switch.verify()
+        if self.isInNeed:
+            self._repair.now()
+
     def networkChanged(self) -> None:
         """
         This machine has other addresses, or has slept: trust no path.
@@ -285,7 +293,9 @@ class Link:
             )
             return
         self._upgradeInterval = self._config.upgradeInterval
-        self._tidyCall = self._clock.callLater(self._config.relayStandby, self._tidy)
+        # Each side has its own best path: if both tidied up at once, nothing might be left.
+        patience = self._config.relayStandby * (1 if self.introduction.isRequester else 3)
+        self._tidyCall = self._clock.callLater(patience, self._tidy)
         age = self._lifetimes.replaceAfter
         if age is None:
             self._repair.notLater()

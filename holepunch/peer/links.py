@@ -148,9 +148,16 @@ class Links:
         """
         self._links.pop(link.identifier, None)
 
+    def verify(self) -> None:
+        """
+        There is a main connection again, which may mean anything: make sure of all paths.
+        """
+        for link in tuple(self._links.values()):
+            link.verify()
+
     def networkChanged(self) -> None:
         """
-        This machine has other addresses, or another main connection: trust no path.
+        This machine has other addresses: trust no path.
         """
         for link in tuple(self._links.values()):
             link.networkChanged()

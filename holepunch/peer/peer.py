@@ -382,8 +382,10 @@ class Peer(Service):
 
     def _registrationChanged(self, change: MainConnectionState | Unregistered) -> None:
         if isinstance(change, MainConnectionState):
+            self._sessions.registered(change)
             self._observe(self._registeredEvent(change))
         else:
+            self._sessions.unregistered()
             self._observe(
                 Disconnected(
                     at=self._reactor.seconds(),
@@ -395,6 +397,8 @@ class Peer(Service):
 
     def _interfacesChanged(self, hosts: tuple[str, ...]) -> None:
         self._observe(InterfacesChanged(at=self._reactor.seconds(), hosts=hosts))
+        if hosts:
+            self._sessions.links.networkChanged()
 
     def _registeredEvent(self, state: MainConnectionState) -> Registered:
         return Registered(

@@ -188,8 +188,18 @@ class RegistrationKeeper:
         From now on others may, or may not, ask for this peer.
         """
         self._accepts = accepts
-        if self.state is not None:
-            await self._register(self.state.client, self.state.ports)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """
+        Register again over the same main connection, if there is one: what the service gave is good
+        for a while only.
+        """
+        state = self.state
+        if state is not None:
+            registered = await self._register(state.client, state.ports)
+            if self.state is state:
+                self.state = attrs.evolve(state, registered=registered)
 
     def mainConnectionLost(self, reason: Exception) -> None:
         """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -52,6 +53,8 @@ _PING_PATHS = 64
 
 _CONTINUE_TIMEOUT = 15.0
 _VERIFY_TIMEOUT = 2.0
+# Leave to use the relay is renewed after this part of its lifetime.
+_GRANT_USE = 0.8
 
 StreamAcceptor = Callable[[Any], None]
 DatagramAcceptor = Callable[[Any], None]
@@ -91,6 +94,7 @@ class Sessions:
         self._undecided: dict[str, Undecided] = {}
         self._sessions: dict[str, Session] = {}
         self._isVerifying = False
+        self._grantCall: IDelayedCall | None = None
         self.links = Links(reactor, identity, config, self, observe)
         self._asking = Asking(reactor, hosts, demultiplexer, self, self.links, self.access, observe)
         self.streamAcceptors: dict[bytes, StreamAcceptor] = {}
@@ -166,6 +170,35 @@ class Sessions:
                 client.abort()
 
         client.ping().addTimeout(_VERIFY_TIMEOUT, self._reactor).addBoth(verified)
+
+    def registered(self, main: MainConnectionState) -> None:
+        """
+        There is a main connection, and with it leave to use the relay for a while.
+        """
+        self.links.verify()
+        self._keepGrant(main)
+
+    def unregistered(self) -> None:
+        """
+        There is none any more.
+        """
+        if self._grantCall is not None and self._grantCall.active():
+            self._grantCall.cancel()
+
+    def _keepGrant(self, main: MainConnectionState) -> None:
+        grant = main.registered.relay
+        self.links.renewGrant(grant)
+        if grant is not None:
+            delay = max(1.0, grant.lifetime * _GRANT_USE)
+            self._grantCall = self._reactor.callLater(delay, self._renewGrant)
+
+    def _renewGrant(self) -> None:
+        refreshed = Deferred.fromCoroutine(self.keeper.refresh())
+        refreshed.addCallbacks(self._grantRenewed, self._notAccepted)
+
+    def _grantRenewed(self, result: None) -> None:
+        if self.keeper.state is not None:
+            self._keepGrant(self.keeper.state)
 
     def linkEnded(self, link: Link) -> None:
         """

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from holepunch.address import TransportAddress
 from holepunch.identity import Identity
-from holepunch.interfaces import IRegistry
+from holepunch.interfaces import IHostAddresses, IRegistry
 from holepunch.lab import SimulatedHost, SimulatedInternet, Topology
-from holepunch.peer import FixedHostAddresses, Peer, PeerConfig
+from holepunch.peer import Peer, PeerConfig
 from holepunch.peer.events import Mapped, PeerEvent, Registered
 from holepunch.rendezvous.relay import RelayService
 from holepunch.rendezvous.relaytls import RelayTLS
@@ -106,6 +107,19 @@ class Mirror(DatagramProtocol):
         self.transport.write(datagram, addr)  # type: ignore[union-attr]
 
 
+@implementer(IHostAddresses)
+class AddressesOf:
+    """
+    The addresses that a simulated host has at the moment.
+    """
+
+    def __init__(self, host: SimulatedHost) -> None:
+        self._host = host
+
+    def hostAddresses(self) -> Sequence[str]:
+        return self._host.addresses
+
+
 class Network:
     """
     A service on the host C{rendezvous}, and peers where a test wants them.
@@ -178,7 +192,7 @@ class Network:
             self.location,
             name=name,
             config=config,
-            hostAddresses=FixedHostAddresses(host.addresses),
+            hostAddresses=AddressesOf(host),
             observer=events.append,
             **options,
         )

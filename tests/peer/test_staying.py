@@ -280,3 +280,58 @@ class OtherTransportTests(StayingTestCase):
         self.network.internet.advance(10)
         self.assertEchoes(protocol)
         self.assertEqual(protocol.transport.getPeer().type, "TCP")  # type: ignore[union-attr]
+
+
+class ChangingTests(StayingTestCase):
+    """
+    The machine itself changes.
+    """
+
+    def test_otherNetwork(self) -> None:
+        """
+        A machine that moves to another network takes its streams along.
+        """
+        for relay in (None, (3480,)):
+            with self.subTest(f"relay {relay}"):
+                heart = self.settle(relay=relay, options=UDP)
+                host = self.network.internet.host("alice")
+                host.move("192.168.1.77", behind="nat-alice")
+                self.assertLess(heart.beat(30), 12.0)
+                self.assertLess(heart.beat(5), 0.5)
+                heart.check(self)
+                self.doCleanups()
+
+    def test_slept(self) -> None:
+        """
+        A machine that wakes up again, with NATs that have forgotten it, goes on.
+        """
+        heart = self.settle(options=UDP)
+        host = self.network.internet.host("alice")
+        calls = [call for call in host.reactor.getDelayedCalls() if call.active()]
+        for call in calls:
+            call.delay(20.0)
+        self.nat("nat-alice").flush()
+        self.network.internet.advance(20.0)
+        heart.beat(20)
+        heart.check(self)
+
+    def test_absoluteLifetime(self) -> None:
+        """
+        Where mappings are known to end after a fixed time, paths are replaced before that, and no
+        gap is seen.
+        """
+        self.config = PeerConfig(mappingLifetime=20.0, relayStandby=5.0)
+        heart = self.settle(relay=None, options=UDP)
+        self.assertLess(heart.beat(60), 0.5)
+        self.assertGreaterEqual(len(self.moves()), 3)
+        self.assertEqual(set(self.moves()), {"direct"})
+        heart.check(self)
+
+    def test_longGrant(self) -> None:
+        """
+        Leave to use the relay is renewed as long as a peer is registered.
+        """
+        self.build("symmetric-random/symmetric-random")
+        self.network.internet.advance(2 * 3600)
+        self.assertEchoes(self.connect(AUTO))
+        self.assertEqual(self.moves(), ["relay"])
