@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import ifaddr
@@ -151,7 +152,8 @@ class RelayService(Service):
         self._ports: list[Any] = []
         hosts = dict.fromkeys(each.host for each in self._wanted)
         public = {host: self._advertised.get(host, host) for host in hosts}
-        self.exchange = RelayExchange(
+        self._makeExchange = partial(
+            RelayExchange,
             reactor,
             public,
             realm=realm,
@@ -162,6 +164,7 @@ class RelayService(Service):
             allocated=lambda username, relayed: self.allocated(username, relayed),
             users=users,
         )
+        self.exchange = self._makeExchange()
 
     def grantFor(self, user: str, host: str = "") -> RelayGrant:
         """
@@ -205,9 +208,14 @@ class RelayService(Service):
         """
         Close everything.
         """
-        stopped: Deferred[object] = DeferredList(
-            [maybeDeferred(super().stopService), self.unbind(), self.exchange.stop()]
-        ).addCallback(lambda results: None)
+        closing: list[Deferred[Any]] = [
+            maybeDeferred(super().stopService),
+            self.unbind(),
+            self.exchange.stop(),
+        ]
+        # Whoever starts it again starts anew.
+        self.exchange = self._makeExchange()
+        stopped: Deferred[object] = DeferredList(closing).addCallback(lambda results: None)
         return stopped
 
     def bind(self) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from holepunch.address import Family, TransportAddress
 from holepunch.errors import CannotListen
@@ -267,16 +269,15 @@ class RelayServiceTests(RelayTestCase):
     @asynchronous
     async def test_stop(self) -> None:
         """
-        Stopping closes everything, allocations too; it may be started on the same ports again.
+        Stopping closes everything, allocations too; and it may be started again.
         """
         self.start()
-        client = await self.client("alice", "tcp")
-        address = self.server()
-        await client.close()
+        for kind in ("udp", "tcp"):
+            await self.client("alice", kind)
         await self.relay.stopService()
-        again = RelayService(reactor, [address], secret=SECRET)
-        again.startService()
-        self.addCleanup(again.stopService)
+        self.relay.startService()
+        self.assertEqual(self.relay.exchange.server.allocationCount, 0)
+        await self.exchange(await self.client(), await self.client("bob"))
 
     @asynchronous
     async def test_taken(self) -> None:
@@ -459,11 +460,19 @@ class Lost(Protocol):
         self.lost.callback(None)
 
 
+@implementer(IHalfCloseableProtocol)
 class _EchoStream(Protocol):
     transport: Any
 
     def dataReceived(self, data: bytes) -> None:
         self.transport.write(data)
+
+    def readConnectionLost(self) -> None:
+        # Not before all that came has gone back.
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        pass
 
 
 class _Data:
