@@ -316,6 +316,7 @@ class SessionDriver:
             connection,
             connection.connectFailed,
             self._config.connectTimeout,
+            effect.ttl,
         )
 
     def _sendStream(self, effect: SendStream) -> None:

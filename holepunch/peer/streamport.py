@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from holepunch.address import Family, TransportAddress
 from holepunch.errors import MalformedMessage
 from holepunch.peer.demultiplexer import Demultiplexer
+from holepunch.peer.hoplimit import limitHops
 from holepunch.peer.punchingconnection import ConnectionOwner, PunchingConnection
 from holepunch.peer.reactor import PeerReactor
 from holepunch.stun import Rfc4571Framer
@@ -32,6 +33,7 @@ from holepunch.stun import Rfc4571Framer
 _UNIDENTIFIED_LIMIT = 64
 _UNIDENTIFIED_TIMEOUT = 10.0
 _FIRST_CHECK_LIMIT = 1500
+_TTL_TIME = 0.05
 
 
 class _ConnectFactory(ClientFactory):
@@ -173,6 +175,7 @@ class StreamPort:
         owner: ConnectionOwner,
         failed: Callable[[Failure], None],
         timeout: float,
+        ttl: int | None = None,
     ) -> IConnector:
         """
         Connect from this port.
@@ -180,14 +183,19 @@ class StreamPort:
         @param failed: Called when the attempt came to nothing; never after C{IConnector.disconnect}
             of a connection that was made.
         @param timeout: Seconds.
+        @param ttl: That of the first SYN, where it can be set; C{None}: the system's.
         """
-        return self._reactor.connectTCP(
+        connector = self._reactor.connectTCP(
             remote.host,
             remote.port,
             _ConnectFactory(owner, failed),
             timeout=timeout,
             bindAddress=self.bindAddress(local.host),
         )
+        # The SYN leaves in the next turn of the reactor.
+        if ttl is not None and limitHops(connector, remote.family, ttl):
+            self._reactor.callLater(_TTL_TIME, limitHops, connector, remote.family, None)
+        return connector
 
     def newUnidentified(self) -> PunchingConnection:
         """

@@ -54,6 +54,8 @@ class SessionConfig:
     @ivar connectTries: How often one pair is connected in all.
     @ivar quickRetries: How many connects after the first that was refused or reset follow at once:
         where NATs answer RST, two sides whose SYNs did not cross meet within a few round trips.
+    @ivar lastTTLs: Of the first SYN in the requester's last connects: it opens our own NAT, and
+        comes back before it is refused at the other one. The smallest one goes last.
     @ivar connectTimeout: How long one connect may take.
     @ivar proofTimeout: How long a connection may stay open without proof of the credential; twice
         as long if it is we who connected.
@@ -82,6 +84,7 @@ class SessionConfig:
     retryDelay: float = attrs.field(default=1.0, validator=_positive)
     connectTries: int = attrs.field(default=10, validator=attrs.validators.ge(1))
     quickRetries: int = attrs.field(default=4, validator=attrs.validators.ge(0))
+    lastTTLs: tuple[int, ...] = (8, 5, 3)
     connectTimeout: float = attrs.field(default=5.0, validator=_positive)
     proofTimeout: float = attrs.field(default=10.0, validator=_positive)
     waitingPortDelay: float = attrs.field(default=2.0, validator=_positive)

@@ -67,11 +67,15 @@ class SendDatagram:
 class OpenConnection:
     """
     Connect from the punching port C{local}, and report C{connectionMade} or C{connectFailed}.
+
+    @ivar ttl: Of the first SYN, if the system lets a program set it: it is meant to pass our own
+        NAT and to go no further. What follows it goes as far as any other packet.
     """
 
     connection: int
     local: TransportAddress
     remote: TransportAddress
+    ttl: int | None = None
 
 
 @attrs.frozen

@@ -55,6 +55,11 @@ class ConnectFlow(Protocol):
         Does the next connect of a pair only open the hole? "Ready" waits for the end of those.
         """
 
+    def ttl(self, pair: CandidatePair) -> int | None:
+        """
+        That of the next connect's first SYN; C{None} for the system's own.
+        """
+
     def retryAt(
         self, pair: CandidatePair, fate: Fate, startedAt: float, now: float
     ) -> float | None:
@@ -71,7 +76,8 @@ class Simultaneous:
     had not sent yet, and was refused one way later; as long as one side always has a SYN under way,
     the other's first one meets it, unless the way is short and the two began far apart. Then the
     two are synchronised by way of the service. Where that fails, too, the delays are varied by a
-    quarter, so two sides that miss each other do not do so for ever.
+    quarter, so two sides that miss each other do not do so for ever; and the requester's last SYNs
+    are not to arrive.
     """
 
     mayConnect = True
@@ -100,6 +106,14 @@ class Simultaneous:
         Every connect is meant to succeed.
         """
         return False
+
+    def ttl(self, pair: CandidatePair) -> int | None:
+        """
+        The requester's last SYNs open the hole, and leave it to the other side's to get through.
+        """
+        config = self._config
+        number = pair.attempts - config.connectTries + len(config.lastTTLs)
+        return config.lastTTLs[number] if config.isRequester and number >= 0 else None
 
     def retryAt(
         self, pair: CandidatePair, fate: Fate, startedAt: float, now: float
@@ -143,6 +157,12 @@ class SequentialRequester(Simultaneous):
         Only the other side says it.
         """
         return False
+
+    def ttl(self, pair: CandidatePair) -> int | None:
+        """
+        Our SYN has to arrive: the other side only opens its hole.
+        """
+        return None
 
 
 @attrs.frozen

@@ -47,6 +47,7 @@ class MiniConnection:
     failed: Callable[[MiniConnection], None]
     received: Callable[[MiniConnection, bytes], None]
     lost: Callable[[MiniConnection], None]
+    ttl: int | None = None
     sentCount: int = 0
     expected: int = 0
     waiting: dict[int, bytes | None] = attrs.field(factory=dict)
@@ -82,14 +83,17 @@ class MiniTCP:
         failed: Callable[[MiniConnection], None],
         received: Callable[[MiniConnection, bytes], None],
         lost: Callable[[MiniConnection], None],
+        ttl: int | None = None,
     ) -> MiniConnection | None:
         """
         Open a connection; L{None} where these two addresses have one.
+
+        @param ttl: Of the first SYN.
         """
         if (local, remote) in self.connections:
             return None
         connection = MiniConnection(
-            local, remote, True, MiniState.SYN_SENT, made, failed, received, lost
+            local, remote, True, MiniState.SYN_SENT, made, failed, received, lost, ttl
         )
         self.connections[local, remote] = connection
         for delay in _SYN_TIMES:
@@ -120,15 +124,27 @@ class MiniTCP:
 
     def _sendSYN(self, connection: MiniConnection) -> None:
         if connection.state is MiniState.SYN_SENT:
-            self._send(connection, TCPFlag.SYN)
+            self._send(connection, TCPFlag.SYN, ttl=connection.ttl)
+            connection.ttl = None
         elif connection.state is MiniState.SYN_RECEIVED:
             self._send(connection, TCPFlag.SYN | TCPFlag.ACK)
 
-    def _send(self, connection: MiniConnection, flags: TCPFlag, payload: object = b"") -> None:
-        self.wire.send(
-            self.network,
-            Packet(Protocol.TCP, connection.local, connection.remote, flags=flags, payload=payload),
+    def _send(
+        self,
+        connection: MiniConnection,
+        flags: TCPFlag,
+        payload: object = b"",
+        ttl: int | None = None,
+    ) -> None:
+        packet = Packet(
+            Protocol.TCP,
+            connection.local,
+            connection.remote,
+            flags=flags,
+            payload=payload,
+            ttl=64 if ttl is None else ttl,
         )
+        self.wire.send(self.network, packet)
 
     def receive(self, packet: Packet) -> None:
         """

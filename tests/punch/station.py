@@ -281,7 +281,13 @@ class Station:
 
     def _open(self, effect: OpenConnection) -> None:
         connection = self.tcp.connect(
-            effect.local, effect.remote, self._made, self._failed, self._received, self._lost
+            effect.local,
+            effect.remote,
+            self._made,
+            self._failed,
+            self._received,
+            self._lost,
+            effect.ttl,
         )
         if connection is None:
             self.wire.callLater(

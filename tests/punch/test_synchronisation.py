@@ -10,10 +10,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from holepunch.nat import NAMED_BEHAVIOURS, Unsolicited
 from holepunch.punch import CandidatePair, Fate
 from holepunch.punch.synchronisation import Synchronisation
-from tests.punch.meeting import MeetingTestCase, meet
+from tests.punch.meeting import Meeting, MeetingTestCase, meet
 from tests.punch.station import TCP
 from tests.punch.test_pair import pair
 from tests.punch.wire import Wire
+
+RUDE = attrs.evolve(
+    NAMED_BEHAVIOURS["linux-masquerade"],
+    unsolicited=Unsolicited.RST,
+    dropsMappingOnReset=True,
+    checksSequence=False,
+)
 
 
 def refused(retryAt: float) -> CandidatePair:
@@ -93,17 +100,28 @@ class MeetingTests(MeetingTestCase):
         However short the way and however far apart the two begin, they meet soon after both have
         begun.
         """
-        rude = attrs.evolve(
-            NAMED_BEHAVIOURS["linux-masquerade"],
-            unsolicited=Unsolicited.RST,
-            dropsMappingOnReset=True,
-        )
         for latency in (0.001, 0.01, 0.05):
             for skew in (0.0, 0.02, 0.1, 0.3, 0.7, 1.0):
                 for seed in range(4):
                     with self.subTest(f"{latency} {skew} {seed}"):
                         wire = Wire(seed=seed, latency=latency)
-                        meeting = meet(rude, rude, TCP, skew=skew, wire=wire)
+                        meeting = meet(RUDE, RUDE, TCP, skew=skew, wire=wire)
                         alice, bob = meeting.alice, meeting.bob
                         assert alice.path is not None and bob.path is not None, alice.failure
                         self.assertLess(alice.selections[0][0] - meeting.startedAt, skew + 2.0)
+
+    def test_lowTTL(self) -> None:
+        """
+        Where the service is gone, so that nothing can be synchronised, the requester's last SYNs
+        open its NAT without being refused at the other one, and the other side's get in.
+        """
+        for ttls, isMet in (((8, 5, 3), True), ((), False)):
+            met = 0
+            for seed in range(10):
+                wire = Wire(seed=seed, latency=0.001, hops=4)
+                meeting = Meeting.between(RUDE, RUDE, wire)
+                meeting.alice.signalling = meeting.bob.signalling = 1e6
+                meeting.start(TCP, skew=0.2, lastTTLs=ttls)
+                meeting.finish()
+                met += meeting.alice.path is not None
+            self.assertEqual(met > 7, isMet, met)

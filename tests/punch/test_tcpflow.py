@@ -54,6 +54,27 @@ class FlowTests(SynchronousTestCase):
                 assert soon is not None
                 self.assertAlmostEqual(soon, 0.999 + settings.checkPacing)
 
+    def test_lastTTLs(self) -> None:
+        """
+        The requester's last SYNs are not to arrive; the other side's are, and so are all in the
+        sequential flow.
+        """
+        for isRequester, tcpFlow, expected in (
+            (True, TCPFlow.SIMULTANEOUS, [None, None, 7, 3]),
+            (False, TCPFlow.SIMULTANEOUS, [None] * 4),
+            (True, TCPFlow.SEQUENTIAL, [None] * 4),
+            (False, TCPFlow.SEQUENTIAL, [None] * 4),
+        ):
+            flow = flowOf(
+                config(isRequester=isRequester, tcpFlow=tcpFlow, connectTries=4, lastTTLs=(7, 3))
+            )
+            tried, found = pair(), []
+            for _ in range(4):
+                found.append(flow.ttl(tried))
+                tried.start(1.0)
+                tried.fail(Fate.REFUSED, 2.0)
+            self.assertEqual(found, expected)
+
     def test_stranger(self) -> None:
         """
         Whoever does not know the credential is not asked again, in any flow.

@@ -17,6 +17,7 @@ import attrs
 
 from holepunch.address import TransportAddress
 from holepunch.nat import Forward, NATBehaviour, NATDevice, Packet, Protocol, Side, TCPFlag
+from holepunch.nat.packet import ICMPError, ICMPType
 
 
 @attrs.define(eq=False)
@@ -40,6 +41,7 @@ class Wire:
 
     @ivar latency: One way between two networks, in seconds; inside one it is a hundredth of that.
     @ivar loss: The share of datagrams and of SYNs that the public network loses.
+    @ivar hops: How many routers there are between two networks.
     @ivar jitter: Up to how much longer a packet may take, as a share of the latency.
     """
 
@@ -47,6 +49,7 @@ class Wire:
     latency: float = 0.03
     loss: float = 0.0
     jitter: float = 0.0
+    hops: int = 0
     now: float = 1000.0
     public: Network = attrs.field(factory=Network)
     random: random.Random = attrs.field(init=False)
@@ -120,7 +123,24 @@ class Wire:
         if isFragile and self.random.random() < self.loss:
             return
         delay = self.latency * (1 + self.jitter * self.random.random())
+        if packet.ttl <= self.hops and packet.icmp is None:
+            self.callLater(delay, lambda: self._route(network, expired(packet)))
+            return
+        if self.hops:
+            packet = attrs.evolve(packet, ttl=packet.ttl - self.hops)
         self.callLater(delay, lambda: self._route(network, packet))
+
+
+def expired(packet: Packet) -> Packet:
+    """
+    What a router says of a packet that it does not forward any more.
+    """
+    return Packet(
+        Protocol.ICMP,
+        TransportAddress("198.51.100.254", 0),
+        TransportAddress(packet.source.host, 0),
+        icmp=ICMPError(ICMPType.TIME_EXCEEDED, 0, packet),
+    )
 
 
 def address(text: str) -> TransportAddress:
