@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
     IProtocol,
-    IPullProducer,
     IPushProducer,
     IReactorTime,
     ITCPTransport,
@@ -33,73 +32,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from holepunch.peer.address import PunchedAddress
 from holepunch.peer.quiccodes import StreamCode, streamSentence
+from holepunch.peer.quicwriting import Ends, StreamConnection, StreamWriter
 
-_HIGH = 1 << 16
-_LOW = 1 << 14
-_QUEUE = 1 << 17
 _HOLD = 1 << 15
+_PATIENCE = 0.5
 _LINGER = 5.0
 
 _log = Logger()
-
-
-class StreamConnection(Protocol):
-    """
-    What a stream needs of its connection.
-    """
-
-    def wake(self, stream: QUICStream) -> None:
-        """
-        Let the stream's L{QUICStream.advance} be called in the next turn.
-        """
-
-    def send(self, stream: int, data: bytes, isEnd: bool) -> None:
-        """
-        Queue bytes.
-        """
-
-    def waiting(self, stream: int) -> int:
-        """
-        How many queued bytes have not left.
-        """
-
-    def giveUp(self, stream: int, code: int, *, sending: bool, receiving: bool) -> None:
-        """
-        Reset the sending side, stop the receiving side, or both.
-        """
-
-    def hold(self, stream: int, isHeld: bool) -> None:
-        """
-        Ask the other side to hold, or to go on.
-        """
-
-    def forget(self, stream: QUICStream) -> None:
-        """
-        The stream has ended.
-        """
-
-
-class Ends(Protocol):
-    """
-    Tells who talks to whom, from where to where.
-    """
-
-    def getHost(self) -> PunchedAddress:
-        """
-        Our address on the path of the moment.
-        """
-
-    def getPeer(self) -> PunchedAddress:
-        """
-        The other side's.
-        """
-
-    def getPeerCertificate(self) -> object:
-        """
-        What the other side proved.
-        """
 
 
 class _Stage(enum.Enum):
@@ -142,14 +82,8 @@ class QUICStream:
         self._isHolding = False
         self._isEnded = False
         self._isReadClosed = False
-        self._outgoing: deque[bytes | memoryview] = deque()
-        self._outgoingSize = 0
-        self._isHeld = False
-        self._isWriteClosing = False
-        self._isWriteClosed = False
-        self._producer: IPushProducer | IPullProducer | None = None
-        self._isStreaming = False
-        self._isProducerPaused = False
+        self._isStopped = False
+        self._writer = StreamWriter(connection, number)
         self.isFinished = False
         self._reason: Failure | None = None
         self._lingerCall: IDelayedCall | None = None
@@ -183,9 +117,19 @@ class QUICStream:
         if self._stage is _Stage.LOST or self._isEnded:
             return
         self._isEnded = isEnd
-        if data and not self.disconnecting:
+        if self.disconnecting:
+            self._readNoMore()
+        elif data:
             self._received.append(data)
             self.held += len(data)
+
+    def _readNoMore(self) -> None:
+        """
+        Tell the other side that nobody reads any more. Most end by themselves when we have closed.
+        """
+        if not self._isEnded and not self._isStopped:
+            self._isStopped = True
+            self._connection.giveUp(self.number, StreamCode.CLOSED, sending=False, receiving=True)
 
     def receivedReset(self, code: int) -> None:
         """
@@ -195,31 +139,33 @@ class QUICStream:
             # The answer to our saying that we read no more.
             self._isEnded = True
         else:
+            self._connection.giveUp(self.number, code, sending=True, receiving=False)
             self._end(Failure(ConnectionLost(streamSentence(code))))
 
     def receivedStop(self, code: int) -> None:
         """
         The other side reads no more.
         """
-        self._outgoing.clear()
-        self._outgoingSize = 0
-        self._isWriteClosing = self._isWriteClosed = True
-        self._stopProducer()
+        writer = self._writer
+        writer.drop()
+        writer.isClosing = writer.isClosed = True
+        writer.stopProducer()
         if code != StreamCode.CLOSED:
+            self._connection.giveUp(self.number, code, sending=False, receiving=True)
             self._end(Failure(ConnectionLost(streamSentence(code))))
 
     def receivedHold(self, isHeld: bool) -> None:
         """
         The other side asks us to hold, or to go on.
         """
-        self._isHeld = isHeld
+        self._writer.isHeld = isHeld
 
     @property
     def isBusy(self) -> bool:
         """
         Is there something to go on with once more has been sent?
         """
-        return bool(self._outgoing) or self._producer is not None or self._isWriteClosed
+        return self._writer.isBusy
 
     def lost(self, reason: Failure) -> None:
         """
@@ -227,7 +173,7 @@ class QUICStream:
         """
         if self._stage is _Stage.LOST:
             return
-        isSent = self._isWriteClosed and not self._outgoing
+        isSent = self._writer.isClosed and self._writer.isEmpty
         self._isPaused = False
         self._deliver()
         if self._isEnded and not self._received:
@@ -302,16 +248,8 @@ class QUICStream:
             self._call(cast(IHalfCloseableProtocol, protocol).readConnectionLost)
         else:
             # Nobody is interested in half of a connection: what was written is sent, then we close.
-            self._stopProducer()
+            self._writer.stopProducer()
             self.loseConnection()
-
-    def _stopProducer(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            try:
-                producer.stopProducing()
-            except Exception:
-                _log.failure("A producer could not stop")
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -321,22 +259,9 @@ class QUICStream:
         """
         if isinstance(data, str):
             raise TypeError("a stream carries bytes, not text")
-        if self._isWriteClosed or self._reason is not None:
+        if self._reason is not None or (self.disconnecting and not self._writer.hasProducer):
             return
-        if (self.disconnecting or self._isWriteClosing) and self._producer is None:
-            return
-        if not data:
-            return
-        self._outgoing.append(data)
-        self._outgoingSize += len(data)
-        if (
-            self._isStreaming
-            and not self._isProducerPaused
-            and self._producer is not None
-            and self._outgoingSize >= _HIGH
-        ):
-            self._isProducerPaused = True
-            self._producer.pauseProducing()  # type: ignore[union-attr]
+        self._writer.write(data)
         self._connection.wake(self)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -347,65 +272,29 @@ class QUICStream:
 
     def _produce(self) -> bool:
         """
-        Queue what was written, ask the producer for more while there is room, close what is to be
-        closed.
+        Write what there is to write.
+
+        @return: Is there something new to be sent?
         """
-        isNew = self._flush()
-        while self._producer is not None and not self._outgoing and not self._isHeld:
-            if self._isStreaming and not self._isProducerPaused:
-                break
-            if self._connection.waiting(self.number) > _LOW:
-                break
-            self._isProducerPaused = False
-            try:
-                self._producer.resumeProducing()
-            except Exception:
-                _log.failure("A producer could not resume")
-                self._reset(StreamCode.ABORTED, Failure())
-                return True
-            if self._reason is not None or not self._flush():
-                break
-            isNew = True
+        writer, wasClosed = self._writer, self._writer.isClosed
+        if self.disconnecting:
+            writer.isClosing = True
+        try:
+            isNew = writer.advance()
+        except Exception:
+            _log.failure("A producer could not resume")
+            self._reset(StreamCode.ABORTED, Failure())
+            return True
         if (
-            (self._isWriteClosing or self.disconnecting)
-            and not self._isWriteClosed
-            and self._producer is None
-            and not self._outgoing
+            writer.isClosed
+            and not wasClosed
+            and not self.disconnecting
+            and IHalfCloseableProtocol.providedBy(self._protocol)
         ):
-            self._closeWrite()
-            isNew = True
+            self._call(cast(IHalfCloseableProtocol, self._protocol).writeConnectionLost)
         return isNew
 
-    def _flush(self) -> bool:
-        """
-        Move what was written to the connection's queue, as far as there is room.
-        """
-        if not self._outgoing or self._isHeld or self._isWriteClosed:
-            return False
-        room = _QUEUE - self._connection.waiting(self.number)
-        if room <= 0:
-            return False
-        pieces = []
-        while self._outgoing and room > 0:
-            piece = self._outgoing.popleft()
-            if len(piece) > room:
-                view = memoryview(piece)
-                self._outgoing.appendleft(view[room:])
-                piece = view[:room]
-            pieces.append(piece)
-            room -= len(piece)
-            self._outgoingSize -= len(piece)
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._connection.send(self.number, cast(bytes, data), False)
-        return True
-
-    def _closeWrite(self) -> None:
-        self._isWriteClosed = True
-        self._connection.send(self.number, b"", True)
-        if not self.disconnecting and IHalfCloseableProtocol.providedBy(self._protocol):
-            self._call(cast(IHalfCloseableProtocol, self._protocol).writeConnectionLost)
-
-    def _call(self, method: Any) -> None:
+    def _call(self, method: Callable[[], object]) -> None:
         try:
             method()
         except Exception:
@@ -415,18 +304,21 @@ class QUICStream:
     # --- the end --------------------------------------------------------------------------------
 
     def _finishIfDone(self) -> None:
-        if not self._isWriteClosed or not (self._isReadClosed or self.disconnecting):
+        if not self._writer.isClosed or not (self._isReadClosed or self.disconnecting):
             return
         if self.isFinished:
             self._end(Failure(ConnectionDone()))
         elif self._lingerCall is None and self._connection.waiting(self.number) == 0:
-            # It ends when all is acknowledged, for which nobody waits for ever.
-            self._lingerCall = self._clock.callLater(
-                _LINGER, self._lingered, Failure(ConnectionDone())
-            )
+            # It ends when all is acknowledged and the other side has closed, too.
+            self._lingerCall = self._clock.callLater(_PATIENCE, self._lingered)
 
-    def _lingered(self, reason: Failure) -> None:
-        self._reset(StreamCode.CLOSED, reason)
+    def _lingered(self) -> None:
+        if self._isEnded or self._isStopped:
+            # What may still be on its way is sent again until it has arrived.
+            self._end(Failure(ConnectionDone()))
+            return
+        self._readNoMore()
+        self._lingerCall = self._clock.callLater(_LINGER, self._lingered)
         self._connection.wake(self)
 
     def _reset(self, code: StreamCode, reason: Failure | None = None) -> None:
@@ -442,8 +334,7 @@ class QUICStream:
             return
         self._reason = reason
         self.disconnecting = True
-        self._outgoing.clear()
-        self._outgoingSize = 0
+        self._writer.drop()
         self._received.clear()
         self.held = 0
         self._connection.wake(self)
@@ -454,7 +345,7 @@ class QUICStream:
             if self._lingerCall is not None and self._lingerCall.active():
                 self._lingerCall.cancel()
             self._connection.forget(self)
-        self._stopProducer()
+        self._writer.stopProducer()
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
             try:
@@ -466,8 +357,8 @@ class QUICStream:
         """
         Send everything that was written, then tell the peer that no more will come; go on reading.
         """
-        if not self._isWriteClosing and not self.disconnecting:
-            self._isWriteClosing = True
+        if not self._writer.isClosing and not self.disconnecting:
+            self._writer.isClosing = True
             self._connection.wake(self)
 
     def loseConnection(self) -> None:
@@ -477,8 +368,6 @@ class QUICStream:
         if self.disconnecting:
             return
         self.disconnecting = True
-        if not self._isEnded:
-            self._connection.giveUp(self.number, StreamCode.CLOSED, sending=False, receiving=True)
         self._connection.wake(self)
 
     def abortConnection(self) -> None:
@@ -546,20 +435,14 @@ class QUICStream:
         if self._stage is _Stage.LOST or self._reason is not None:
             producer.stopProducing()
             return
-        if self._producer is not None:
-            raise RuntimeError(f"{self._producer!r} is still registered")
-        self._producer = producer
-        self._isStreaming = streaming
-        self._isProducerPaused = False
-        if not streaming:
-            producer.resumeProducing()
+        self._writer.setProducer(producer, streaming)
         self._connection.wake(self)
 
     def unregisterProducer(self) -> None:
         """
         The producer has no more; a close that waited for it goes on.
         """
-        self._producer = None
+        self._writer.removeProducer()
         self._connection.wake(self)
 
     def pauseProducing(self) -> None:

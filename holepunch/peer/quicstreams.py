@@ -19,7 +19,8 @@ from holepunch.errors import LocalProtocolError
 from holepunch.peer.quiccodes import StreamCode
 from holepunch.peer.quiccontrol import CONTROL, Control, ControlReader, encodeControl
 from holepunch.peer.quiccore import QUICCore
-from holepunch.peer.quicstream import Ends, QUICStream
+from holepunch.peer.quicstream import QUICStream
+from holepunch.peer.quicwriting import Ends
 
 _HELD_BASE = 1 << 20
 _HELD_A_STREAM = 1 << 18
