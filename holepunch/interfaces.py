@@ -12,6 +12,25 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
+from holepunch.punch.nomination import NominationStrategy
+
+__all__ = [
+    "IAuthoriser",
+    "ICandidateSource",
+    "IDatagramPath",
+    "IHostAddresses",
+    "IKnownPeers",
+    "IKnownServices",
+    "INameOwners",
+    "IPasswordProof",
+    "IPathChooser",
+    "IRegistry",
+    "IRendezvousEvents",
+    "ISignalling",
+    "IStoredPasswords",
+    "NominationStrategy",
+]
+
 
 class IRendezvousEvents(Interface):
     """
@@ -204,6 +223,54 @@ class IRegistry(Interface):
         """
 
 
+class ICandidateSource(Interface):
+    """
+    Says where a peer may be reached, beyond what is observed of it: its candidates of its own.
+
+    What a source says is announced to other peers. From where this peer itself sends is not its
+    affair: that is always the ports of the session.
+    """
+
+    localPort = Attribute(
+        """
+        The port of this machine, over TCP and UDP, at which the candidates lead to us; 0 for those
+        ports that a session has anyway.
+        """
+    )
+
+    def candidates(ports: Any, transports: Any) -> Any:
+        """
+        What is known now; it is asked again for each registration and session.
+
+        @param ports: The L{LocalPorts<holepunch.peer.localports.LocalPorts>} in question: those
+            with C{localPort}, or those of a session.
+        @param transports: The transports in question.
+        @return: A sequence of L{Candidate<holepunch.punch.candidate.Candidate>}, each with the base
+            at which it leads to us.
+        """
+
+
+class ISignalling(Interface):
+    """
+    Carries what the two sides of one session tell each other while they look for a path.
+    """
+
+    def send(message: Any) -> None:
+        """
+        Tell the other side. Where that is not possible, nothing is raised: the message is lost.
+
+        @param message: A L{Description<holepunch.peer.signalling.Description>},
+            L{MoreCandidates<holepunch.peer.signalling.MoreCandidates>},
+            L{Ready<holepunch.peer.signalling.Ready>} or
+            L{SessionEnd<holepunch.rendezvous.introduction.SessionEnd>}.
+        """
+
+    def setReceiver(receiver: Any) -> None:
+        """
+        Call C{receiver} with each message of the other side, those that came before included.
+        """
+
+
 class IHostAddresses(Interface):
     """
     Tells which addresses this machine has.
@@ -212,6 +279,20 @@ class IHostAddresses(Interface):
     def hostAddresses() -> Any:
         """
         The addresses as a sequence of IP literals, best first; those of no use are left out later.
+        """
+
+
+class IPathChooser(Interface):
+    """
+    Decides which of several paths to one peer is used.
+    """
+
+    def order(paths: Any) -> Any:
+        """
+        Put paths in order, the one to be used first.
+
+        @param paths: A sequence of L{PathState<holepunch.peer.pathchooser.PathState>}.
+        @return: All of them, as a sequence.
         """
 
 

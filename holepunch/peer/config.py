@@ -11,7 +11,10 @@ from __future__ import annotations
 import attrs
 
 from holepunch.address import Transport
+from holepunch.interfaces import IPathChooser
+from holepunch.peer.pathchooser import BestKindFirst
 from holepunch.punch import TCPFlow
+from holepunch.punch.nomination import NominationStrategy
 from holepunch.rendezvous.introduction import RelayPolicy, Use
 
 
@@ -52,6 +55,10 @@ class PeerConfig:
         forget after 20.
     @ivar warmInterval: Seconds between requests that keep the warm UDP mapping; below 20 likewise.
     @ivar headStart: Seconds for which a better pair in progress is waited for.
+    @ivar nomination: Decides which proven pair the requester's side takes, and when; by default,
+        L{HeadStart<holepunch.punch.nomination.HeadStart>} with C{headStart}.
+    @ivar pathChooser: Decides which of several paths to a peer is used.
+    @ivar checkPacing: Seconds between two checks, and between two connects, but for the first few.
     @ivar sessionLimit: How many sessions may be under way at once.
     @ivar initialReconnectDelay: Seconds before the first try to register again.
     @ivar maxReconnectDelay: Seconds to which that delay grows.
@@ -76,6 +83,9 @@ class PeerConfig:
         default=12.0, validator=[_positive, attrs.validators.lt(20.0)]
     )
     headStart: float = 0.05
+    nomination: NominationStrategy | None = None
+    pathChooser: IPathChooser = attrs.field(factory=BestKindFirst)
+    checkPacing: float = attrs.field(default=0.02, validator=attrs.validators.ge(0.005))
     sessionLimit: int = 64
     initialReconnectDelay: float = 0.5
     maxReconnectDelay: float = 30.0

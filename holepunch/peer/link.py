@@ -29,7 +29,8 @@ from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.events import Connected, Moved, PeerEvent
 from holepunch.peer.framedpath import FramedPath
 from holepunch.peer.linkrepair import Lifetimes, LinkRepair
-from holepunch.peer.pathswitch import Member, PathKind, PathSwitch
+from holepunch.peer.pathchooser import PathKind
+from holepunch.peer.pathswitch import Member, PathSwitch
 from holepunch.peer.quic import QUICConnection
 from holepunch.peer.quicstream import QUICStream
 from holepunch.peer.relayedpath import RelayedPath
@@ -110,6 +111,7 @@ class Link:
             ),
             interval=config.keepaliveInterval,
             grace=config.pathGrace,
+            chooser=config.pathChooser,
             moved=self._moved,
             missed=host.mainConnectionDoubted,
             doubted=self._doubted,
@@ -285,7 +287,7 @@ class Link:
         if best is None or best.watch.isSuspect:
             return
         if best.kind is PathKind.RELAYED:
-            if not self._config.upgradeInterval:
+            if not self._config.upgradeInterval or self._hasDirect:
                 return
             self._repair.later(self._upgradeInterval)
             self._upgradeInterval = min(
@@ -301,6 +303,10 @@ class Link:
             self._repair.notLater()
         else:
             self._repair.later(max(1.0, best.watch.since + age - self._clock.seconds()))
+
+    @property
+    def _hasDirect(self) -> bool:
+        return any(self.switch.hasKind(kind) for kind in PathKind if kind is not PathKind.RELAYED)
 
     def _tidy(self) -> None:
         """

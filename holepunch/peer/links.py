@@ -20,7 +20,7 @@ from holepunch.identity import Identity
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.events import Connected, PeerEvent
 from holepunch.peer.link import Link, LinkHost, LinkPath
-from holepunch.peer.pathswitch import PathKind
+from holepunch.peer.pathchooser import PathKind
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.relayallocation import RelayAllocation
 from holepunch.peer.session import Session

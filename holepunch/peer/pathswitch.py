@@ -11,7 +11,6 @@ Driven by: L{Link<holepunch.peer.link.Link>}, which adds paths; the paths; whoev
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 
 import attrs
@@ -19,35 +18,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from holepunch.errors import HolepunchError, PathLost, PeerClosed
-from holepunch.interfaces import IDatagramPath
+from holepunch.interfaces import IDatagramPath, IPathChooser
 from holepunch.peer.address import PunchedAddress
 from holepunch.peer.openpath import OpenPath
+from holepunch.peer.pathchooser import BestKindFirst, PathKind, PathState
 from holepunch.peer.pathwatch import PathWatch
-
-
-class PathKind(enum.IntEnum):
-    """
-    What a path is made of, the best last.
-    """
-
-    RELAYED = 0
-    DIRECT_TCP = 1
-    DIRECT_UDP = 2
-
-    @property
-    def word(self) -> str:
-        """
-        As L{Connected<holepunch.peer.events.Connected>} tells it.
-        """
-        return "relay" if self is PathKind.RELAYED else "direct"
 
 
 @attrs.define(eq=False)
 class Member:
     """
     One path of a switch.
-
-    @ivar number: A later one is the better of two that are alike: an earlier one has been replaced.
     """
 
     path: IDatagramPath
@@ -55,12 +36,17 @@ class Member:
     number: int
     watch: PathWatch
 
-    @property
-    def rank(self) -> tuple[bool, int, int]:
+    def stateFor(self, best: Member | None) -> PathState:
         """
-        The best has the highest.
+        As a chooser sees it while C{best} is in use.
         """
-        return (not self.watch.isSuspect, self.kind, self.number)
+        return PathState(
+            number=self.number,
+            kind=self.kind,
+            isSuspect=self.watch.isSuspect,
+            rtt=self.watch.rtt,
+            isUsed=self is best,
+        )
 
 
 class PathSwitch(OpenPath):
@@ -77,6 +63,7 @@ class PathSwitch(OpenPath):
         *,
         interval: float,
         grace: float,
+        chooser: IPathChooser | None = None,
         moved: Callable[[Member | None], None],
         missed: Callable[[], None] = lambda: None,
         doubted: Callable[[], None] = lambda: None,
@@ -86,6 +73,7 @@ class PathSwitch(OpenPath):
         @param addresses: What L{getHost} and L{getPeer} tell while there is no path.
         @param interval: Seconds of silence after which a path is asked whether it is alive.
         @param grace: Seconds that there may be no path at all before the switch is lost itself.
+        @param chooser: Decides which path is the best; by default, the best kind.
         @param moved: Called with the new best path whenever it is another one.
         @param missed: Called when a path has not answered once, which may be chance.
         @param doubted: Called when the best path is a suspect one, or there is none.
@@ -95,6 +83,7 @@ class PathSwitch(OpenPath):
         self._addresses = addresses
         self._interval = interval
         self._grace = grace
+        self._chooser: IPathChooser = chooser if chooser is not None else BestKindFirst()
         self._moved = moved
         self._missed = missed
         self._doubted = doubted
@@ -111,7 +100,9 @@ class PathSwitch(OpenPath):
         """
         All paths, the best first.
         """
-        return tuple(sorted(self._members, key=lambda member: member.rank, reverse=True))
+        byNumber = {member.number: member for member in self._members}
+        states = tuple(member.stateFor(self.best) for member in self._members)
+        return tuple(byNumber[state.number] for state in self._chooser.order(states))
 
     def hasKind(self, kind: PathKind) -> bool:
         """
@@ -132,6 +123,7 @@ class PathSwitch(OpenPath):
             path,
             self._interval,
             self._choose,
+            measured=self._compare,
             missed=self._missed,
             overslept=self._overslept,
         )
@@ -165,12 +157,15 @@ class PathSwitch(OpenPath):
         self._members.remove(member)
         self._choose()
 
-    def _choose(self) -> None:
-        best = max(self._members, key=lambda member: member.rank, default=None)
+    def _compare(self) -> None:
+        best = next(iter(self.members), None)
         self._setGrace(best is None)
         isOther, self.best = best is not self.best, best
         if isOther and not self.isLost:
             self._moved(best)
+
+    def _choose(self) -> None:
+        self._compare()
         if (self.best is None or self.best.watch.isSuspect) and not self.isLost:
             self._doubted()
 

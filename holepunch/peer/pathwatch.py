@@ -46,12 +46,14 @@ class PathWatch:
         interval: float,
         changed: Callable[[], None],
         *,
+        measured: Callable[[], None],
         missed: Callable[[], None],
         overslept: Callable[[], None],
     ) -> None:
         """
         @param interval: Seconds of silence after which the path is asked.
         @param changed: Called when L{isSuspect} has changed.
+        @param measured: Called when L{rtt} has changed, and L{isSuspect} has not.
         @param missed: Called when the first answer in a row is missing.
         @param overslept: Called when this machine seems to have slept.
         """
@@ -59,6 +61,7 @@ class PathWatch:
         self._path = path
         self._interval = interval
         self._changed = changed
+        self._measured = measured
         self._missed = missed
         self._overslept = overslept
         self._timer: IDelayedCall | None = None
@@ -163,6 +166,8 @@ class PathWatch:
         self._wait(self._interval)
         if wasSuspect:
             self._changed()
+        else:
+            self._measured()
 
     def _notAnswered(self, failure: Failure) -> None:
         # The timer above has the say.

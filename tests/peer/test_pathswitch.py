@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from holepunch.errors import PathLost, PeerClosed
-from holepunch.interfaces import IDatagramPath
-from holepunch.peer.pathswitch import Member, PathKind, PathSwitch
+from holepunch.interfaces import IDatagramPath, IPathChooser
+from holepunch.peer.pathchooser import BestKindFirst, LowestRoundTrip, PathKind
+from holepunch.peer.pathswitch import Member, PathSwitch
 from tests.peer.paths import WirePath, punched
 
 
@@ -21,7 +22,7 @@ class Switch:
     A switch, and what it told.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, chooser: IPathChooser | None = None) -> None:
         self.moves: list[PathKind | None] = []
         self.doubts = 0
         self.sleeps = 0
@@ -31,6 +32,7 @@ class Switch:
             (punched(1), punched(2)),
             interval=5.0,
             grace=10.0,
+            chooser=chooser,
             moved=self._moved,
             doubted=self._doubted,
             overslept=self._overslept,
@@ -66,6 +68,58 @@ class SwitchTestCase(SynchronousTestCase):
 
     def advance(self, seconds: float) -> None:
         self.clock.pump([0.05] * round(seconds / 0.05))
+
+
+class LowestRoundTripTests(SwitchTestCase):
+    """
+    A switch that goes by round trips.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.near = Switch(self.clock, LowestRoundTrip())
+
+    def test_interface(self) -> None:
+        """
+        Both choosers are choosers.
+        """
+        for chooser in (BestKindFirst(), LowestRoundTrip()):
+            self.assertTrue(verifyObject(IPathChooser, chooser))
+
+    def test_shortest(self) -> None:
+        """
+        Before anything is measured the kind decides, and then the shortest round trip does.
+        """
+        self.add(PathKind.RELAYED, latency=0.02)
+        self.add(PathKind.DIRECT_UDP, latency=0.2)
+        self.advance(10)
+        self.add(PathKind.DIRECT_TCP, latency=0.001)
+        self.advance(10)
+        self.assertEqual(
+            self.near.moves,
+            [
+                PathKind.RELAYED,
+                PathKind.DIRECT_UDP,
+                PathKind.RELAYED,
+                PathKind.DIRECT_TCP,
+            ],
+        )
+        self.assertEqual(self.near.doubts, 0)
+
+    def test_flapping(self) -> None:
+        """
+        A path that is a little shorter takes nothing over; one that is suspect is left.
+        """
+        self.add(PathKind.DIRECT_UDP, latency=0.1)
+        self.advance(10)
+        self.add(PathKind.RELAYED, latency=0.09)
+        self.advance(30)
+        self.assertEqual(self.near.moves, [PathKind.DIRECT_UDP])
+        used = self.near.switch.best
+        assert used is not None and isinstance(used.path, WirePath)
+        used.path.isCut = used.path.other.isCut = True
+        self.advance(20)
+        self.assertEqual(self.near.moves, [PathKind.DIRECT_UDP, PathKind.RELAYED])
 
 
 class PathSwitchTests(SwitchTestCase):
