@@ -1,0 +1,1 @@
+Every pair of NATs that can work without guessing ports connects, by UDP and by TCP in both flows: a peer whose NAT maps by destination also waits on a second port to be called first, refused connects are synchronised by half the measured round trip, and IPv6 and IPv4 take turns.
