@@ -200,8 +200,12 @@ class Node(abc.ABC):
             self._lose(packet)
             return ()
         mtu = link.spec.mtu
+        length = ipLength(packet)
+        # One that came in fragments leaves in fragments, even if the whole were not too long.
+        if length <= mtu and not getattr(packet.payload, "largestFragment", 0):
+            return (packet,)
         limit = fragmentLimit(packet, mtu)
-        if ipLength(packet) <= (limit or mtu):
+        if length <= (limit or mtu):
             return (packet,)
         if limit:
             pieces = divided(packet, limit, self.transit.identification())
