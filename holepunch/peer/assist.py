@@ -2,7 +2,7 @@
 Asking the assist listeners what our mapped addresses are, with a ticket.
 
 The answer tells us; the ticket tells the service, which passes on to the other peer only what it
-observed itself.
+observed itself. Without a ticket, any STUN server can be asked.
 
 Owns: Binding requests over UDP (sent again until answered, and repeated to keep a mapping warm) and
 over TCP, on connections that stay open until the session ends: some NATs drop a mapping with the
@@ -14,6 +14,7 @@ Driven by: L{holepunch.peer.registration} (warm UDP mappings) and L{holepunch.pe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from twisted.internet.interfaces import IConnector, IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -41,6 +42,27 @@ _CONNECT_TIMEOUT = 10.0
 MappedCallback = Callable[[Transport, TransportAddress, TransportAddress, TransportAddress], None]
 
 
+class AssistRequests(Protocol):
+    """
+    What a session needs of those who tell mapped addresses.
+    """
+
+    def askByUDP(self) -> None:
+        """
+        Ask from each UDP socket.
+        """
+
+    def askByTCP(self) -> None:
+        """
+        Ask from the punching port.
+        """
+
+    def stop(self) -> None:
+        """
+        Ask no more.
+        """
+
+
 class _Query:
     """
     Requests from one local endpoint to one assist listener.
@@ -59,9 +81,14 @@ class _Query:
         self._base = base
         self._server = server
         self._transaction: ClientTransaction | None = None
+        self.isSettled = False
 
     def _request(self) -> bytes:
         ticket = self._client.ticket
+        if ticket is None:
+            plain = Message.request(Method.BINDING, self._client.randomBytes(12))
+            # Some old servers take FINGERPRINT for an error.
+            return plain.encode(fingerprint=False)
         request = Message.request(
             Method.BINDING,
             self._client.randomBytes(12),
@@ -77,13 +104,15 @@ class _Query:
             message = decode(data)
         except MalformedMessage:
             return False
+        ticket = self._client.ticket
         if (
             self._transaction is None
             or not self._transaction.matches(message)
-            or not message.isIntegrityValid(self._client.ticket.key)
+            or (ticket is not None and not message.isIntegrityValid(ticket.key))
         ):
             return False
         self._transaction = None
+        self.isSettled = True
         mapped = message.get(AttributeType.XOR_MAPPED_ADDRESS)
         if message.messageClass is MessageClass.SUCCESS and isinstance(mapped, TransportAddress):
             self._client.mapped(self._transport, self._base, mapped, self._server)
@@ -207,9 +236,11 @@ class _StreamQuery(_Query):
         The service closed the connection.
         """
         self._connector = None
+        self.isSettled = True
 
     def _connectFailed(self, reason: Failure) -> None:
         self._connector = None
+        self.isSettled = True
 
     def stop(self) -> None:
         """
@@ -230,12 +261,13 @@ class AssistClient:
         clock: IReactorTime,
         ports: LocalPorts,
         servers: Sequence[TransportAddress],
-        ticket: Ticket,
+        ticket: Ticket | None,
         randomBytes: Callable[[int], bytes],
         mapped: MappedCallback,
     ) -> None:
         """
         @param servers: The assist listeners to ask.
+        @param ticket: C{None} where they are any STUN servers.
         @param mapped: Called with the transport, our local endpoint, the mapped address and the
             server's, for each answer.
         """
@@ -246,6 +278,13 @@ class AssistClient:
         self._ports = ports
         self._servers = tuple(servers)
         self._queries: list[_DatagramQuery | _StreamQuery] = []
+
+    @property
+    def isSettled(self) -> bool:
+        """
+        Has every listener answered, or turned out not to be there?
+        """
+        return all(query.isSettled for query in self._queries)
 
     def askByUDP(self, repeatInterval: float | None = None) -> None:
         """

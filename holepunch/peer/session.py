@@ -19,25 +19,21 @@ from twisted.python.failure import Failure
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import HolepunchError, NoLocalPort, NoPathFound
 from holepunch.identity import Identity
-from holepunch.peer.assist import AssistClient
+from holepunch.interfaces import ISignalling
+from holepunch.peer.assist import AssistRequests, MappedCallback
 from holepunch.peer.config import PeerConfig
 from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.driver import Outcome, SessionDriver
 from holepunch.peer.events import Connected, Failed, Mapped, PeerEvent, Punched, Signalled
 from holepunch.peer.framedpath import FramedPath
-from holepunch.peer.gathering import (
-    hostCandidates,
-    oneOfEachHost,
-    preferringUDP,
-    waitingCandidates,
-)
+from holepunch.peer.gathering import hostCandidates, preferringUDP, waitingCandidates
 from holepunch.peer.localports import LocalPorts
 from holepunch.peer.reactor import PeerReactor
-from holepunch.peer.registration import MainConnectionState
 from holepunch.peer.relayallocation import RelayAllocation
 from holepunch.peer.relayedpath import RelayedPath, relayedCandidate
 from holepunch.peer.securestream import SecureStream
+from holepunch.peer.signalling import MoreCandidates, Ready, SignallingMessage
 from holepunch.punch import Candidate, CandidateType, Path, PunchEvent, SessionConfig
 from holepunch.punch.nomination import HeadStart
 from holepunch.punch.pairproof import PairProofConfig
@@ -45,6 +41,8 @@ from holepunch.rendezvous.introduction import EndReason, Introduction, RelayPoli
 from holepunch.tls import IdentityTLS
 
 SessionPath = SecureStream | DatagramPath | FramedPath | RelayedPath
+
+NewAssist = Callable[[LocalPorts, int, MappedCallback], AssistRequests]
 
 
 class Session:
@@ -69,7 +67,8 @@ class Session:
         identity: Identity,
         introduction: Introduction,
         ports: LocalPorts,
-        main: MainConnectionState,
+        signalling: ISignalling,
+        newAssist: NewAssist,
         demultiplexer: Demultiplexer,
         config: PeerConfig,
         *,
@@ -82,6 +81,9 @@ class Session:
         ended: Callable[[Session], None],
     ) -> None:
         """
+        @param signalling: Reaches the other side before there is a path.
+        @param newAssist: Makes what tells the mapped addresses of local ports; it is called with
+            these, how many servers are to be asked, and what to call with each address.
         @param relay: Our allocation at the relay, where the session may use one.
         @param applications: What the stream may be used for (ALPN), the preferred one first.
         @param startedAt: When it was asked for.
@@ -94,7 +96,8 @@ class Session:
         self.ports = ports
         self.connected: Connected | None = None
         self.isForPings = False
-        self._main = main
+        self._signalling = signalling
+        self._newAssist = newAssist
         self.startedAt = startedAt
         self._observe = observe
         self._found = found
@@ -128,7 +131,7 @@ class Session:
             openWaitingPort=self._openWaitingPort,
             ended=self._driverEnded,
         )
-        self._assists: list[AssistClient] = []
+        self._assists: list[AssistRequests] = []
         self._demultiplexer = demultiplexer
         self.path: Deferred[SessionPath] = Deferred(lambda _: self.end(CancelledError()))
         self._waiting: Deferred[SessionPath] | None = self.path
@@ -138,6 +141,7 @@ class Session:
         if relay is not None and introduction.isMovable:
             self._relayed = self._makeRelayed(relay, identity, config, timeout)
         self._driver.result.addCallbacks(self._succeeded, self._failed)
+        signalling.setReceiver(self._heard)
 
     @property
     def isUnderWay(self) -> bool:
@@ -173,40 +177,32 @@ class Session:
         self._driver.addRemoteCandidates(self._ranked(direct))
 
     def _ask(self, ports: LocalPorts, listeners: int) -> None:
-        assist = AssistClient(
-            self._reactor,
-            ports,
-            oneOfEachHost(self._main.registered.assist, limit=listeners),
-            self.introduction.ticket,
-            os.urandom,
-            self._mapped,
-        )
+        assist = self._newAssist(ports, listeners, self._mapped)
         self._assists.append(assist)
         if Transport.UDP in self.introduction.transports:
             assist.askByUDP()
         if Transport.TCP in self.introduction.transports:
             assist.askByTCP()
 
-    def candidatesReceived(self, candidates: Sequence[Candidate]) -> None:
+    def _heard(self, message: SignallingMessage) -> None:
         """
-        The other peer may be reached there, too.
+        The other side, or the service, has something to say about the session.
         """
-        self._signalled("candidates", isOutgoing=False)
-        self._addRemote(candidates)
-        self._takeRelayed(candidates)
+        if isinstance(message, MoreCandidates):
+            self._signalled("candidates", isOutgoing=False)
+            self._addRemote(message.candidates)
+            self._takeRelayed(message.candidates)
+        elif isinstance(message, Ready):
+            self._signalled("ready", isOutgoing=False)
+            self._driver.remoteReady()
+        elif isinstance(message, SessionEnd):
+            self._signalled("end", isOutgoing=False)
+            self._endedRemotely(message)
 
-    def remoteReady(self) -> None:
+    def _endedRemotely(self, end: SessionEnd) -> None:
         """
-        The other peer listens now.
+        The session is over for the other side; a path that is up stays up.
         """
-        self._signalled("ready", isOutgoing=False)
-        self._driver.remoteReady()
-
-    def endedRemotely(self, end: SessionEnd) -> None:
-        """
-        The other side, or the service, says that the session is over; a path that is up stays up.
-        """
-        self._signalled("end", isOutgoing=False)
         if end.reason is EndReason.DONE:
             return
         error = end.asError()
@@ -257,8 +253,7 @@ class Session:
 
     def _allocated(self, candidate: Candidate) -> None:
         # A relay that is not the service's own tells nobody but us.
-        sent = self._main.client.sendCandidates(self.introduction.sessionID, [candidate])
-        sent.addErrback(_ignore)
+        self._signalling.send(MoreCandidates((candidate,)))
 
     def _relayProven(self, relayed: RelayedPath) -> None:
         self._use(relayed, relayed.path, self._reactor.seconds())
@@ -278,7 +273,7 @@ class Session:
 
     def _sayReady(self) -> None:
         self._signalled("ready", isOutgoing=True)
-        self._main.client.sendReady(self.introduction.sessionID).addErrback(_ignore)
+        self._signalling.send(Ready())
 
     def _openWaitingPort(self) -> None:
         hosts = [base.host for base in self.ports.bases(Transport.UDP)]
@@ -394,7 +389,7 @@ class Session:
             return
         self._isFinished = True
         self._stopAsking()
-        self._main.client.endSession(self.introduction.sessionID, end).addErrback(_ignore)
+        self._signalling.send(end)
 
     def _stopAsking(self) -> None:
         for assist in self._assists:
@@ -408,10 +403,3 @@ class Session:
             ended, self._ended = self._ended, None
             if ended is not None:
                 ended(self)
-
-
-def _ignore(failure: Failure) -> None:
-    """
-    The main connection is gone: what was to be said over it matters no longer.
-    """
-    failure.trap(HolepunchError)

@@ -8,6 +8,7 @@ Driven by: L{holepunch.peer.peer.Peer} and, as L{IRendezvousEvents}, the main co
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,9 +27,11 @@ from holepunch.identity import Identity
 from holepunch.interfaces import IHostAddresses, IRendezvousEvents
 from holepunch.peer.access import Access, Undecided
 from holepunch.peer.asking import Asking
+from holepunch.peer.assist import AssistClient, MappedCallback
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.events import Connected, Introduced, PeerEvent, Refused
+from holepunch.peer.gathering import oneOfEachHost
 from holepunch.peer.link import Link, LinkPath
 from holepunch.peer.links import Links
 from holepunch.peer.localports import LocalPorts
@@ -40,6 +43,12 @@ from holepunch.peer.registration import MainConnectionState, RegistrationKeeper
 from holepunch.peer.request import Reached
 from holepunch.peer.securestream import SecureStream
 from holepunch.peer.session import Session, SessionPath
+from holepunch.peer.signalling import (
+    MoreCandidates,
+    Ready,
+    ServiceSignalling,
+    SignallingMessage,
+)
 from holepunch.punch import Candidate
 from holepunch.rendezvous.introduction import (
     Answer,
@@ -93,6 +102,7 @@ class Sessions:
         self.access = access if access is not None else Access()
         self._undecided: dict[str, Undecided] = {}
         self._sessions: dict[str, Session] = {}
+        self._signalling: dict[str, ServiceSignalling] = {}
         self._isVerifying = False
         self._grantCall: IDelayedCall | None = None
         self.links = Links(reactor, identity, config, self, observe)
@@ -355,30 +365,30 @@ class Sessions:
         """
         The other peer of a session may be reached at these, too.
         """
-        session = self._sessions.get(sessionID)
-        if session is not None:
-            if candidates:
-                session.candidatesReceived(candidates)
-        elif sessionID in self._undecided:
+        if sessionID in self._undecided:
             self._undecided[sessionID].candidatesReceived(candidates)
+        elif candidates:
+            self._hear(sessionID, MoreCandidates(tuple(candidates)))
 
     def remoteReady(self, sessionID: str) -> None:
         """
         The other peer of a session listens now.
         """
-        session = self._sessions.get(sessionID)
-        if session is not None:
-            session.remoteReady()
+        self._hear(sessionID, Ready())
 
     def sessionEnded(self, sessionID: str, end: SessionEnd) -> None:
         """
         The other peer, or the service, ended a session.
         """
-        session = self._sessions.get(sessionID)
-        if session is not None:
-            session.endedRemotely(end)
-        elif sessionID in self._undecided:
+        if sessionID in self._undecided:
             self._undecided[sessionID].end = end
+        else:
+            self._hear(sessionID, end)
+
+    def _hear(self, sessionID: str, message: SignallingMessage) -> None:
+        signalling = self._signalling.get(sessionID)
+        if signalling is not None:
+            signalling.deliver(message)
 
     def mainConnectionLost(self, reason: Exception) -> None:
         """
@@ -411,12 +421,22 @@ class Sessions:
         @raise RendezvousError: The introduction makes no sense.
         """
         self._mustMakeSense(introduction)
+
+        def newAssist(ports: LocalPorts, listeners: int, mapped: MappedCallback) -> AssistClient:
+            servers = oneOfEachHost(main.registered.assist, limit=listeners)
+            return AssistClient(
+                self._reactor, ports, servers, introduction.ticket, os.urandom, mapped
+            )
+
+        signalling = ServiceSignalling(main.client, introduction.sessionID)
+        self._signalling[introduction.sessionID] = signalling
         session = self._sessions[introduction.sessionID] = Session(
             self._reactor,
             self._identity,
             introduction,
             ports,
-            main,
+            signalling,
+            newAssist,
             self._demultiplexer,
             self._config,
             relay=self.links.relay(
@@ -452,6 +472,7 @@ class Sessions:
 
     def _forget(self, session: Session) -> None:
         self._sessions.pop(session.introduction.sessionID, None)
+        self._signalling.pop(session.introduction.sessionID, None)
 
     def endAll(self, reason: HolepunchError) -> None:
         """
