@@ -150,8 +150,8 @@ class DiscoveryTests(AnswerTestCase):
             failed = decode(self.answerer.failed(data, 447, "Timeout"))
             assert failed.error is not None
             self.assertEqual((failed.error.code, failed.error.reason), (447, "Timeout"))
-        change = Attribute(T.CHANGE_REQUEST, ChangeRequest.PORT)
-        ticketed = request(change, Attribute(T.USERNAME, "ticket")).encode(TICKETS["ticket"])
+        otherPort = Attribute(T.CHANGE_REQUEST, ChangeRequest.PORT)
+        ticketed = request(otherPort, Attribute(T.USERNAME, "ticket")).encode(TICKETS["ticket"])
         for data in (plain(Attribute(T.CHANGE_REQUEST, ChangeRequest.HOST)), ticketed):
             self.checkError(420, data, transport=Transport.TCP, unknown=(T.CHANGE_REQUEST,))
 
