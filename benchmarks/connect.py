@@ -51,10 +51,12 @@ class Kind:
 
     @ivar steps: What has to happen one after the other until the path is nominated, and how many
         round trips each step takes at least.
+    @ivar after: The same for the first byte back.
     """
 
     title: str
     steps: tuple[tuple[str, int], ...]
+    after: tuple[tuple[str, int], ...] = (_ECHO,)
 
     @property
     def pathBound(self) -> int:
@@ -68,7 +70,7 @@ class Kind:
         """
         Round trips to the first byte back, at least.
         """
-        return self.pathBound + _ECHO[1]
+        return self.pathBound + sum(count for _, count in self.after)
 
 
 KINDS = {
@@ -88,6 +90,17 @@ KINDS = {
             ('the other peer\'s SYN opens its NAT; "ready", by way of the service', 1),
             ("SYN; SYN ACK", 1),
             _PROVE,
+        ),
+    ),
+    "relay": Kind(
+        title="Relay, UDP",
+        steps=(
+            ("request, and allocation; introduction of both peers", 1),
+            ("the other peer's allocation, and in its flight a check by way of the relay", 1),
+        ),
+        after=(
+            ("handshake of QUIC from one peer to the other and back, by way of the relay", 2),
+            ("first data, and its echo, by way of the relay", 2),
         ),
     ),
 }
@@ -229,7 +242,7 @@ def show(figures: dict[str, Any]) -> None:
     print("\nWhat cannot be avoided when the service knows both mapped addresses in advance:")
     for kind in KINDS.values():
         print(f"  {kind.title}")
-        for words, count in (*kind.steps, _ECHO):
+        for words, count in (*kind.steps, *kind.after):
             print(f"    {count}  {words}")
     others = ", ".join(f"{name} {count:g}" for name, count in figures["others"].items())
     print(f"\nOthers, to a path by UDP: {others}.")

@@ -1,11 +1,11 @@
 """
-What runs in one host of the lab while C{benchmarks/connect.py} measures: the rendezvous service,
-the peer that answers, or the peer that connects.
+What runs in one host of the lab while C{benchmarks/connect.py} and C{benchmarks/gap.py} measure:
+the rendezvous service, the peer that answers, one that connects, or one that stays connected.
 
 Owns: the programs, made of the library's public parts, and the clock that is read.
 Knows nothing of: the lab; what the times are compared with.
-Driven by: C{benchmarks/connect.py}, which runs it in each host and reads the JSON lines that it
-writes to its standard output.
+Driven by: those two, which run it in each host and read the JSON lines that it writes to its
+standard output.
 """
 
 from __future__ import annotations
@@ -24,18 +24,25 @@ from holepunch import Identity, Peer
 from holepunch.address import Transport, TransportAddress
 from holepunch.cli.trace import TraceWriter
 from holepunch.peer import SessionOptions
-from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.events import Connected, Mapped, PeerEvent
+from holepunch.peer.openpath import OpenPath
 from holepunch.punch import TCPFlow
+from holepunch.rendezvous.introduction import RelayPolicy
+from holepunch.rendezvous.relay import RelayService
 from holepunch.rendezvous.service import RendezvousService
 
 # Between the registration and the request, for whatever the two still have to say.
 _PAUSE = 0.2
+_NEVER = RelayPolicy.NEVER
 _OPTIONS = {
-    "udp": SessionOptions(transports=frozenset({Transport.UDP})),
-    "tcp-simultaneous": SessionOptions(tcpFlow=TCPFlow.SIMULTANEOUS),
-    "tcp-sequential": SessionOptions(tcpFlow=TCPFlow.SEQUENTIAL),
+    "udp": SessionOptions(transports=frozenset({Transport.UDP}), relay=_NEVER),
+    "tcp-simultaneous": SessionOptions(tcpFlow=TCPFlow.SIMULTANEOUS, relay=_NEVER),
+    "tcp-sequential": SessionOptions(tcpFlow=TCPFlow.SEQUENTIAL, relay=_NEVER),
+    "relay": SessionOptions(transports=frozenset(Transport), relay=RelayPolicy.ONLY),
 }
+_RELAY_PORT = 3500
+_BEAT = 0.05
+_SETTLED = 4.0
 
 
 def say(**values: Any) -> None:
@@ -88,7 +95,8 @@ async def serve(reactor: Any, options: argparse.Namespace) -> None:
     """
     identity = Identity.generate()
     assist = [TransportAddress(host, 3478 + n) for n, host in enumerate(options.address)]
-    RendezvousService(reactor, identity, assist=assist).startService()
+    relay = RelayService(reactor, [TransportAddress(options.address[0], _RELAY_PORT)])
+    RendezvousService(reactor, identity, assist=assist, relay=relay).startService()
     say(location=f"{identity.peerID}@{options.address[0]}")
     await Deferred()
 
@@ -155,7 +163,7 @@ async def measure(
     return connected[0].seconds, echoedAt - startedAt
 
 
-async def echoDatagram(reactor: IReactorTime, path: DatagramPath) -> float:
+async def echoDatagram(reactor: IReactorTime, path: OpenPath) -> float:
     """
     Send a datagram, and wait for it.
 
@@ -170,6 +178,47 @@ async def echoDatagram(reactor: IReactorTime, path: DatagramPath) -> float:
     path.setReceiver(received)
     path.send(b"!")
     return await echoed
+
+
+class Beats(Protocol):
+    """
+    Notes when something came.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self.heardAt = clock.seconds()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        An echo.
+        """
+        self.heardAt = self._clock.seconds()
+
+
+async def stay(reactor: Any, options: argparse.Namespace) -> None:
+    """
+    Be the peer that stays connected; say when it is settled, and at last the longest silence since.
+    """
+    peer = Peer(reactor, Identity.generate(), options.rendezvous)
+    await peer.whenRegistered()
+    wanted = SessionOptions(transports=frozenset(Transport))
+    endpoint = peer.connectEndpoint("bob", wanted)
+    beats = cast(Beats, await endpoint.connect(Factory.forProtocol(lambda: Beats(reactor))))
+    transport = cast(ITransport, beats.transport)
+
+    async def watch(seconds: float) -> float:
+        longest, end = 0.0, reactor.seconds() + seconds
+        while reactor.seconds() < end:
+            transport.write(b"8 bytes.")
+            await task.deferLater(reactor, _BEAT, lambda: None)
+            longest = max(longest, reactor.seconds() - beats.heardAt)
+        return longest
+
+    await watch(_SETTLED)
+    say(ready=True)
+    say(gap=await watch(options.seconds))
+    await peer.stopService()
 
 
 def observer(files: contextlib.ExitStack, path: str | None, identity: Identity, name: str) -> Any:
@@ -188,14 +237,15 @@ def main() -> None:
     Read the options, and be what they say.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=["serve", "answer", "connect"])
+    parser.add_argument("role", choices=["serve", "answer", "connect", "stay"])
     parser.add_argument("--address", action="append", default=[])
     parser.add_argument("--rendezvous")
     parser.add_argument("--kind", action="append", choices=list(_OPTIONS))
     parser.add_argument("--runs", type=int)
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--trace")
     options = parser.parse_args()
-    role = {"serve": serve, "answer": answer, "connect": connect}[options.role]
+    role = {"serve": serve, "answer": answer, "connect": connect, "stay": stay}[options.role]
     task.react(lambda reactor: Deferred.fromCoroutine(role(reactor, options)))
 
 

@@ -69,12 +69,28 @@ class ConnectTests(SynchronousTestCase):
             name: (row["pathBound"], row["echoBound"]) for name, row in figures["measured"].items()
         }
         self.assertEqual(
-            {"udp": (2, 3), "tcp-simultaneous": (3, 4), "tcp-sequential": (4, 5)}, bounds
+            {
+                "udp": (2, 3),
+                "tcp-simultaneous": (3, 4),
+                "tcp-sequential": (4, 5),
+                "relay": (2, 6),
+            },
+            bounds,
         )
         for row in figures["measured"].values():
             self.assertEqual(1, row["runs"])
             self.assertLess(row["pathSeconds"], row["echoSeconds"])
         self.assertIn("aioice", figures["others"])
+
+    def test_gap(self) -> None:
+        """
+        C{benchmarks/gap.py} tells how long a stream stood still.
+        """
+        figures = json.loads(
+            run("gap.py", "--runs=1", "--seconds=1", "--mishap=same-mapping", "--json")
+        )
+        [gap] = figures["same-mapping"]
+        self.assertGreater(gap, 0.0)
 
     def test_report(self) -> None:
         """
