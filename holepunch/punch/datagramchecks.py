@@ -44,6 +44,7 @@ _MINIMAL_RTO = 0.25
 _MAXIMAL_RTO = 0.5
 _EARLY_LIMIT = 16
 _ROAMING_SILENCE = 1.0
+_SETTLING_TIME = 2.0
 
 
 @attrs.frozen
@@ -98,8 +99,7 @@ class DatagramChecks:
             self._nominated, key=lambda pair: (pair.hasSucceeded, pair.priority), default=None
         )
 
-    @property
-    def successor(self) -> CandidatePair | None:
+    def successor(self, now: float) -> CandidatePair | None:
         """
         The pair that takes the place of the selected one, if there is such: the controlling side
         nominated another one that is valid, or the other side answers at another address by now,
@@ -110,7 +110,8 @@ class DatagramChecks:
             return None
         if roaming is not None and roaming.answeredAt is not None:
             since = selected.succeededAt if selected.answeredAt is None else selected.answeredAt
-            if roaming.hasSucceeded and roaming.answeredAt - since > _ROAMING_SILENCE:
+            isLater = roaming.answeredAt > since and now - since > _ROAMING_SILENCE
+            if roaming.hasSucceeded and isLater:
                 self._nominated = [roaming]
                 return roaming
         isBetter = chosen is not None and chosen is not selected and chosen.hasSucceeded
@@ -293,8 +294,11 @@ class DatagramChecks:
                 self._nominated.append(pair)
         elif not self._isSearching:
             # The other side sends on the selected pair only: if this is another one, then its NAT
-            # has given it another address. On a pair that is valid already, the check is only late.
-            if pair is not self._selected and not pair.hasSucceeded:
+            # has given it another address. On a pair that is valid already, or soon after the
+            # selection, the check is only late.
+            selected = self._selected
+            isLate = selected is not None and now - selected.succeededAt < _SETTLING_TIME
+            if pair is not selected and not pair.hasSucceeded and not isLate:
                 self._roaming = pair
                 self._trigger(pair)
             return

@@ -448,7 +448,7 @@ class PunchSession:
             self._lose(
                 f"the other side has not answered for {self._config.consentTimeout:g} s", now
             )
-        elif (successor := self._datagrams.successor) is not None:
+        elif (successor := self._datagrams.successor(now)) is not None:
             self._selectPair(successor, now)
         elif consent.isCheckDue(now):
             self._datagrams.askConsent(pair, now)
