@@ -1,0 +1,1 @@
+A connection always: `--relay auto` lets the service's relay carry a session after two round trips, and moves its streams to a direct path, and back, without losing a byte; `--relay only` and `never` say otherwise.
