@@ -18,7 +18,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer, IReactorFromThreads
@@ -194,15 +194,34 @@ class StandardOutput:
 
     def _write(self) -> None:
         error: OSError | None = None
-        while (data := self._queue.get()) is not None:
-            if error is None:
+        isEnd = False
+        while not isEnd:
+            data, isEnd = self._takeQueued()
+            if data and error is None:
                 try:
                     _writeAll(self._descriptor, data)
                 except OSError as caught:
                     error = caught
-            self._reactor.callFromThread(self._written, len(data), error)
+            if data:
+                self._reactor.callFromThread(self._written, len(data), error)
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
+
+    def _takeQueued(self) -> tuple[bytes, bool]:
+        """
+        Wait until something is to be written, and take all of it.
+
+        @return: The bytes, and whether there will be no more.
+        """
+        piece = self._queue.get()
+        pieces = []
+        while piece is not None:
+            pieces.append(piece)
+            try:
+                piece = self._queue.get_nowait()
+            except Empty:
+                return b"".join(pieces), False
+        return b"".join(pieces), True
 
     def _written(self, size: int, error: OSError | None) -> None:
         self._size -= size

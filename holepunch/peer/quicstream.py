@@ -36,6 +36,7 @@ from holepunch.peer.quiccodes import StreamCode, streamSentence
 from holepunch.peer.quicwriting import Ends, StreamConnection, StreamWriter
 
 _HOLD = 1 << 15
+_PIECE = 1 << 16
 _PATIENCE = 0.5
 _LINGER = 5.0
 
@@ -205,8 +206,7 @@ class QUICStream:
         protocol = self._protocol
         received = self._received
         while received and protocol is not None and not self._isPaused and not self.disconnecting:
-            data = received.popleft()
-            self.held -= len(data)
+            data = self._nextPiece()
             try:
                 protocol.dataReceived(data)
             except Exception:
@@ -225,6 +225,19 @@ class QUICStream:
             and not (self._isPaused and not self.disconnecting)
         ):
             self._readClosed()
+
+    def _nextPiece(self) -> bytes:
+        """
+        What arrived in several packets, as one piece: every call of the application has its price.
+        """
+        received = self._received
+        pieces, size = [], 0
+        while received and size < _PIECE:
+            piece = received.popleft()
+            size += len(piece)
+            pieces.append(piece)
+        self.held -= size
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _adjustHold(self) -> None:
         if self._isHolding:
