@@ -310,6 +310,24 @@ class RelayFailed(HolepunchError):
     """
 
 
+class RelayUnreachable(RelayFailed):
+    """
+    The relay does not answer.
+    """
+
+
+class RelayRefused(RelayFailed):
+    """
+    The relay does not accept the credential.
+    """
+
+
+class RelayFull(RelayFailed):
+    """
+    The relay has no room for one more: a quota is reached.
+    """
+
+
 # --- the command line ---------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ import attrs
 from holepunch.errors import HolepunchError, NoPathFound
 from holepunch.identity import PeerID
 from holepunch.peer.events import (
+    Closed,
     Connected,
     Disconnected,
     Failed,
@@ -28,8 +29,13 @@ from holepunch.peer.events import (
     Punched,
     Refused,
     Registered,
+    RelayNews,
+    RelayPair,
+    RelayTold,
     Requested,
+    Secured,
     Signalled,
+    Suspected,
 )
 
 
@@ -116,6 +122,18 @@ def describe(event: PeerEvent) -> Notice:
                 importance=Importance.DETAIL,
                 step=f"asking for {event.target}",
             )
+        case Introduced(continues=str()):
+            who = nameOf(event.remotePeer, event.remoteName)
+            return Notice(
+                event="continuing",
+                text=f"looking for another path to {who}",
+                fields={
+                    "peer": event.remotePeer,
+                    "name": event.remoteName,
+                    "session": event.continues,
+                },
+                importance=Importance.DETAIL,
+            )
         case Introduced():
             who = nameOf(event.remotePeer, event.remoteName)
             return Notice(
@@ -156,6 +174,13 @@ def describe(event: PeerEvent) -> Notice:
             )
         case Moved():
             return describeMove(event)
+        case Failed(continues=str()):
+            return Notice(
+                event="continuing",
+                text=f"no other path was found: {event.reason}",
+                fields={"reason": event.reason, "error": event.error, "session": event.continues},
+                importance=Importance.DETAIL,
+            )
         case Failed():
             return Notice(
                 event="failed",
@@ -209,13 +234,45 @@ def describePath(event: Connected) -> str:
     )
 
 
-def _describeDetail(event: Mapped | Signalled | Punched) -> Notice:
+def _describeDetail(
+    event: Mapped | Signalled | Punched | RelayTold | RelayPair | Secured | Suspected | Closed,
+) -> Notice:
     match event:
+        case RelayTold():
+            name = "relay"
+            text = f"relay {event.server}: {event.news.value}"
+            if event.news is RelayNews.ALLOCATED:
+                text += f" {event.relayed}"
+            text += f": {event.reason}" if event.reason else ""
+            fields: dict[str, Any] = {
+                "news": event.news,
+                "server": event.server,
+                "relayed": event.relayed,
+                "reason": event.reason,
+                "error": event.error,
+            }
+        case RelayPair():
+            name = "relayed-pair"
+            text = f"relayed pair {event.local or '…'} → {event.remote or '…'}: {event.news.value}"
+            text += f": {event.reason}" if event.reason else ""
+            fields = {"news": event.news, "local": event.local, "remote": event.remote}
+        case Secured():
+            name = "secured"
+            text = f"both keys are proven, {milliseconds(event.seconds)} after the path"
+            fields = {"seconds": round(event.seconds, 6)}
+        case Suspected():
+            name = "suspected"
+            text = f"the {event.path} path to {event.remote} does not answer"
+            fields = {"path": event.path, "local": event.local, "remote": event.remote}
+        case Closed():
+            name = "ended"
+            text = f"the connection is over: {event.reason}"
+            fields = {"reason": event.reason, "error": event.error}
         case Mapped():
             name = "mapped"
             transport = event.transport.value
             text = f"{event.server} sees {transport} {event.local} as {event.mapped}"
-            fields: dict[str, Any] = {
+            fields = {
                 "transport": event.transport,
                 "local": event.local,
                 "mapped": event.mapped,

@@ -204,7 +204,7 @@ class Arrows:
         Draw the checks of one side, and the answers to them.
         """
         other = self.other(side)
-        unseen = side.ofKind(EventKind.CHECK_SENT)
+        unseen = side.ofKind(EventKind.CHECK_SENT, EventKind.CHECK_REPEATED)
         arrived: list[PunchEvent] = []
         for received in other.ofKind(EventKind.CHECK_RECEIVED):
             candidates = [each for each in unseen if self._isSame(side, each, received)]

@@ -3,12 +3,14 @@ The trace of a peer: every event, one JSON object a line, in a file that can be 
 
 The first line is the header::
 
-    {"format": "holepunch-trace", "version": 1, "peer": PEER-ID, "name": NAME or null}
+    {"format": "holepunch-trace", "version": 2, "peer": PEER-ID, "name": NAME or null}
 
 Each further line is one event: C{"type"} is the class in L{holepunch.peer.events}, and the other
 keys are its fields. Addresses are C{"HOST:PORT"}, peer IDs and enumerations their text, and times
 seconds by the clock of that machine. The last line has the type C{Ended}: how the command ended.
 Where it is missing, the trace was cut short.
+
+Version 2 knows more events and fields than version 1, and nothing else is different: both are read.
 
 A trace to be read may come from a stranger. It is bounded, and what is no trace is refused.
 
@@ -40,7 +42,8 @@ from holepunch.punch import EventKind, PunchEvent
 from holepunch.rendezvous.registry import checkName
 
 FORMAT = "holepunch-trace"
-VERSION = 1
+VERSION = 2
+_KNOWN = (1, 2)
 _LARGEST = 32 * 1024 * 1024
 _LATEST = 1e11
 
@@ -49,6 +52,7 @@ _EVENTS: dict[str, Any] = {each.__name__: each for each in (*typing.get_args(Pee
 _OF_PAIRS = {
     EventKind.PAIR_FORMED,
     EventKind.CHECK_SENT,
+    EventKind.CHECK_REPEATED,
     EventKind.CHECK_RECEIVED,
     EventKind.CHECK_ANSWERED,
     EventKind.CHECK_FAILED,
@@ -232,9 +236,9 @@ def parseTrace(lines: Iterable[str]) -> Trace:
     header = rows[0] if rows else None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise BadTrace("this is no trace of holepunch")
-    if header.get("version") != VERSION:
+    if header.get("version") not in _KNOWN:
         found = ascii(header.get("version"))[:20]
-        raise BadTrace(f"this trace has version {found}; version {VERSION} is known")
+        raise BadTrace(f"this trace has version {found}; the versions 1 to {VERSION} are known")
     name = header.get("name")
     try:
         peer = PeerID(str(header.get("peer")))

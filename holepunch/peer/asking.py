@@ -29,7 +29,7 @@ from holepunch.interfaces import IHostAddresses
 from holepunch.peer.access import Access
 from holepunch.peer.config import SessionOptions
 from holepunch.peer.demultiplexer import Demultiplexer
-from holepunch.peer.events import PeerEvent, Requested
+from holepunch.peer.events import Failed, PeerEvent, Requested
 from holepunch.peer.gathering import hostCandidates
 from holepunch.peer.hosts import hostsOf
 from holepunch.peer.link import Link
@@ -264,7 +264,8 @@ class Asking:
     ) -> Session:
         main = await self._sessions.keeper.whenRegistered()
         if continues is None:
-            self._observe(Requested(at=self._reactor.seconds(), target=target))
+            now = self._reactor.seconds()
+            self._observe(Requested(at=now, target=target, relay=options.relay))
         request.mustBeWanted()
         expected = self._access.expected(target)
         # What the relay is asked for leaves in the flight of the request.
@@ -287,12 +288,16 @@ class Asking:
                     expected=None if PeerID.looksLike(target) else expected,
                     application=None if application is None else application.decode("ascii"),
                 )
-            except PeerIdentityChanged as error:
-                raise self._access.changed(target, str(error)) from None
+            except HolepunchError as error:
+                if isinstance(error, PeerIdentityChanged):
+                    error = self._access.changed(target, str(error))
+                self._tellRefusal(error, continues)
+                raise error from None
             try:
                 self._access.mustBeMeant(target, expected, introduction.remote)
                 self._mustBeAsked(introduction, options, continues)
-            except HolepunchError:
+            except HolepunchError as error:
+                self._tellRefusal(error, continues)
                 end = SessionEnd(EndReason.CANCELLED, "the service introduced another peer")
                 main.client.endSession(introduction.sessionID, end).addErrback(lambda failure: None)
                 raise
@@ -309,6 +314,17 @@ class Asking:
             if ports is main.ports:
                 self._isWarmRequested = False
             ports.release()
+
+    def _tellRefusal(self, error: HolepunchError, continues: str | None) -> None:
+        self._observe(
+            Failed(
+                at=self._reactor.seconds(),
+                session=None,
+                reason=str(error),
+                error=type(error).__name__,
+                continues=continues,
+            )
+        )
 
     def _mustBeAsked(
         self, introduction: Introduction, options: SessionOptions, continues: str | None

@@ -8,6 +8,7 @@ Driven by: L{holepunch.peer.peer.Peer}, which hands each to its observer.
 
 from __future__ import annotations
 
+import enum
 from typing import TypeAlias
 
 import attrs
@@ -15,6 +16,7 @@ import attrs
 from holepunch.address import Transport, TransportAddress
 from holepunch.identity import PeerID
 from holepunch.punch import PunchEvent
+from holepunch.rendezvous.introduction import RelayPolicy
 
 
 @attrs.frozen(kw_only=True)
@@ -24,6 +26,8 @@ class Registered:
 
     @ivar observed: Our TCP endpoint as the service sees it.
     @ivar isBehindNAT: Does it differ from what we see ourselves?
+    @ivar relays: The addresses of the relay that the service offers, as URIs (RFC 7065); C{None}
+        where that is not known.
     """
 
     at: float
@@ -31,6 +35,7 @@ class Registered:
     name: str | None
     observed: TransportAddress
     isBehindNAT: bool
+    relays: tuple[str, ...] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -65,10 +70,13 @@ class InterfacesChanged:
 class Requested:
     """
     We asked the service for a peer.
+
+    @ivar relay: May a relay be used? C{None} where that is not known.
     """
 
     at: float
     target: str
+    relay: RelayPolicy | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +85,8 @@ class Introduced:
     The service introduced us and a peer.
 
     @ivar isRequester: Did we ask for it?
+    @ivar relay: What both sides may use, by the service's word; C{None} where that is not known.
+    @ivar continues: The session whose connection looks for another path by this one.
     """
 
     at: float
@@ -84,6 +94,8 @@ class Introduced:
     remotePeer: PeerID
     remoteName: str | None
     isRequester: bool
+    relay: RelayPolicy | None = None
+    continues: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +108,7 @@ class Refused:
     remotePeer: PeerID
     remoteName: str | None
     reason: str
+    session: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -138,6 +151,62 @@ class Punched:
     event: PunchEvent
 
 
+class RelayNews(enum.Enum):
+    """
+    What a relay, or the way to it, told.
+    """
+
+    ASKED = "asked"
+    ALLOCATED = "allocated"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+@attrs.frozen(kw_only=True)
+class RelayTold:
+    """
+    We asked a relay for an address, and this came of it. All sessions share what it gives.
+
+    @ivar server: The relay and the way to it, as a URI (RFC 7065).
+    @ivar relayed: The address that it gave.
+    @ivar error: The class of the error, such as C{"RelayUnreachable"}.
+    """
+
+    at: float
+    news: RelayNews
+    server: str
+    relayed: TransportAddress | None = None
+    reason: str = ""
+    error: str = ""
+
+
+class PairNews(enum.Enum):
+    """
+    What became of a pair of relayed addresses.
+    """
+
+    CHECKED = "checked"
+    PROVEN = "proven"
+    LOST = "lost"
+
+
+@attrs.frozen(kw_only=True)
+class RelayPair:
+    """
+    Something happened to the pair of a session that leads through the relay.
+
+    @ivar local: Our relayed address, once there is one.
+    @ivar remote: The other side's.
+    """
+
+    at: float
+    session: str
+    news: PairNews
+    local: TransportAddress | None = None
+    remote: TransportAddress | None = None
+    reason: str = ""
+
+
 @attrs.frozen(kw_only=True)
 class Connected:
     """
@@ -157,6 +226,35 @@ class Connected:
     remote: TransportAddress
     candidate: str
     seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Secured:
+    """
+    QUIC's handshake on a path is finished: both sides have proven their keys.
+
+    @ivar seconds: That it took.
+    """
+
+    at: float
+    session: str
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Suspected:
+    """
+    The path in use has not answered several times; another one is looked for.
+
+    @ivar session: That with which the connection began.
+    """
+
+    at: float
+    session: str
+    path: str
+    transport: Transport
+    local: TransportAddress
+    remote: TransportAddress
 
 
 @attrs.frozen(kw_only=True)
@@ -182,13 +280,30 @@ class Moved:
 
 
 @attrs.frozen(kw_only=True)
+class Closed:
+    """
+    A connection that could move is over.
+
+    @ivar session: That with which it began.
+    @ivar error: The class of the error; empty where one side closed it.
+    """
+
+    at: float
+    session: str
+    reason: str
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class Failed:
     """
-    A session ended without a path.
+    A session ended without a path, or never began.
 
+    @ivar session: C{None} where there was no introduction.
     @ivar error: The class of the error, such as C{"NoPathFound"}; empty where nothing failed, but
         the session was cancelled.
     @ivar fates: One sentence for each pair that was tried.
+    @ivar continues: The session whose connection looked for another path.
     """
 
     at: float
@@ -196,6 +311,7 @@ class Failed:
     reason: str
     error: str = ""
     fates: tuple[str, ...] = ()
+    continues: str | None = None
 
 
 PeerEvent: TypeAlias = (
@@ -208,7 +324,12 @@ PeerEvent: TypeAlias = (
     | Mapped
     | Signalled
     | Punched
+    | RelayTold
+    | RelayPair
     | Connected
+    | Secured
+    | Suspected
     | Moved
+    | Closed
     | Failed
 )

@@ -26,7 +26,7 @@ from holepunch.identity import Identity, PeerID
 from holepunch.peer.address import PunchedAddress
 from holepunch.peer.config import PeerConfig
 from holepunch.peer.datagrampath import DatagramPath
-from holepunch.peer.events import Connected, Moved, PeerEvent
+from holepunch.peer.events import Closed, Connected, Moved, PeerEvent, Secured, Suspected
 from holepunch.peer.framedpath import FramedPath
 from holepunch.peer.linkrepair import Lifetimes, LinkRepair
 from holepunch.peer.pathchooser import PathKind
@@ -213,6 +213,7 @@ class Link:
         if self.introduction.use is Use.DATAGRAMS:
             self._ready()
         elif self.connection is None:
+            self._handshakeAt = self._clock.seconds()
             self.connection = QUICConnection(
                 self._clock,
                 self.switch,
@@ -319,6 +320,8 @@ class Link:
         if self.isOver:
             return
         best = self.switch.best
+        if best is not None:
+            self._tellDoubt(best)
         if best is not None and best.kind is not PathKind.RELAYED:
             self._lifetimes.died(self._clock.seconds() - best.watch.since)
         self._host.mainConnectionDoubted()
@@ -340,6 +343,10 @@ class Link:
         self._isReady = True
         assert self._connected is not None
         self._observe(self._connected)
+        if self.connection is not None:
+            now = self._clock.seconds()
+            seconds = now - self._handshakeAt
+            self._observe(Secured(at=now, session=self.identifier, seconds=seconds))
         best = self.switch.best
         if best is not None and self._describe(best) != self._describeFirst():
             self._tellMove(best, 0.0)
@@ -354,6 +361,19 @@ class Link:
     def _describeFirst(self) -> tuple[str, object]:
         assert self._connected is not None
         return self._connected.path, self._connected.remote
+
+    def _tellDoubt(self, best: Member) -> None:
+        path: LinkPath = best.path  # type: ignore[assignment]
+        self._observe(
+            Suspected(
+                at=self._clock.seconds(),
+                session=self.identifier,
+                path=best.kind.word,
+                transport=path.path.transport,
+                local=path.path.local,
+                remote=path.path.remote,
+            )
+        )
 
     def _tellMove(self, best: Member | None, gap: float) -> None:
         path: LinkPath | None = None if best is None else best.path  # type: ignore[assignment]
@@ -402,9 +422,21 @@ class Link:
         if self.connection is not None:
             self.connection.close()
         self.switch.lost(reason)
+        self._tellEnd(reason)
         self._host.linkEnded(self)
         while self._readyWaiters:
             self._readyWaiters.pop(0).errback(reason)
+
+    def _tellEnd(self, reason: Failure) -> None:
+        isClosed = reason.check(PeerClosed) is not None
+        self._observe(
+            Closed(
+                at=self._clock.seconds(),
+                session=self.identifier,
+                reason=reason.getErrorMessage(),
+                error="" if isClosed else reason.type.__name__,  # type: ignore[union-attr]
+            )
+        )
 
     def _cancel(self, call: IDelayedCall | None) -> None:
         if call is not None and call.active():

@@ -188,7 +188,9 @@ class Links:
             return None
         relay = self._relay
         if relay is None:
-            relay = self._relay = RelayAllocation(self._reactor, grant, self._relayEnded)
+            relay = self._relay = RelayAllocation(
+                self._reactor, grant, self._relayEnded, self._observe
+            )
             relay.start()
         return relay
 

@@ -407,6 +407,7 @@ class Peer(Service):
             name=state.registered.name,
             observed=state.registered.observed,
             isBehindNAT=state.registered.isBehindNAT,
+            relays=() if state.registered.relay is None else state.registered.relay.servers,
         )
 
     def _mapped(

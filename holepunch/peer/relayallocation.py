@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from holepunch.address import TransportAddress
 from holepunch.errors import BadAddress, HolepunchError, MalformedMessage
+from holepunch.peer.events import PeerEvent, RelayNews, RelayTold
 from holepunch.peer.reactor import PeerReactor
 from holepunch.peer.relayway import RelayWay, wayTo
 from holepunch.peer.resolving import resolve
@@ -74,14 +75,22 @@ class RelayAllocation:
 
     _log = Logger()
 
-    def __init__(self, reactor: PeerReactor, grant: RelayGrant, ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: PeerReactor,
+        grant: RelayGrant,
+        ended: Callable[[], None],
+        observe: Callable[[PeerEvent], None] = lambda event: None,
+    ) -> None:
         """
         @param ended: Called once, when the allocation is gone.
         """
         self._reactor = reactor
         self._grant = grant
         self._ended = ended
+        self._observe = observe
         self._ways: list[RelayWay] = []
+        self._uris: dict[RelayWay, str] = {}
         self._winner: RelayWay | None = None
         self._servers: list[RelayServer] = []
         self._permitted: set[str] = set()
@@ -115,6 +124,7 @@ class RelayAllocation:
             self._servers.append(RelayServer.parse(uri))
         except BadAddress as error:
             self._reason = str(error)
+            self._tell(RelayNews.FAILED, uri, error)
 
     def renew(self, grant: RelayGrant) -> None:
         """
@@ -233,7 +243,7 @@ class RelayAllocation:
                 self._call = self._reactor.callLater(_HEAD_START, self._tryNext)
             resolver: Any = self._reactor
             found = Deferred.fromCoroutine(resolve(resolver, server.host, server.port))
-            found.addCallbacks(self._open, self._notResolved, callbackArgs=(server,))
+            found.addCallbacks(self._open, self._notResolved, (server,), errbackArgs=(server,))
         elif not self._ways and not self._resolving:
             self.close(self._reason)
 
@@ -250,15 +260,18 @@ class RelayAllocation:
             ended=self._wayEnded,
         )
         self._ways.append(way)
+        self._uris[way] = server.format()
+        self._tell(RelayNews.ASKED, server.format())
         # The other side's allocation is at the same relay.
         for host in {address.host, *self._permitted}:
             way.permit(host)
         way.start()
 
-    def _notResolved(self, failure: Failure) -> None:
+    def _notResolved(self, failure: Failure, server: RelayServer) -> None:
         self._resolving -= 1
         failure.trap(HolepunchError)
         self._reason = str(failure.value)
+        self._tell(RelayNews.FAILED, server.format(), failure.value)
         self._tryNext()
 
     def _allocated(self, way: RelayWay, relayed: TransportAddress) -> None:
@@ -267,6 +280,7 @@ class RelayAllocation:
             return
         self._winner = way
         self.relayed = relayed
+        self._tell(RelayNews.ALLOCATED, self._uris[way])
         self._cancel(self._call)
         others = [each for each in self._ways if each is not way]
         self._ways = [way]
@@ -275,14 +289,28 @@ class RelayAllocation:
         for user in tuple(self._users.values()):
             user.allocated(relayed)
 
-    def _wayEnded(self, way: RelayWay, reason: str) -> None:
-        self._reason = reason
+    def _wayEnded(self, way: RelayWay, reason: HolepunchError) -> None:
+        self._reason = str(reason)
         if way in self._ways:
             self._ways.remove(way)
+        news = RelayNews.LOST if way is self._winner else RelayNews.FAILED
+        self._tell(news, self._uris[way], reason)
         if way is self._winner:
-            self.close(reason)
+            self.close(self._reason)
         else:
             self._tryNext()
+
+    def _tell(self, news: RelayNews, server: str, error: BaseException | None = None) -> None:
+        self._observe(
+            RelayTold(
+                at=self._reactor.seconds(),
+                news=news,
+                server=server,
+                relayed=self.relayed,
+                reason="" if error is None else str(error),
+                error="" if error is None else type(error).__name__,
+            )
+        )
 
     def _received(self, remote: TransportAddress, data: bytes) -> None:
         if not looksLikeStun(data):

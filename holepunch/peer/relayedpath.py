@@ -56,6 +56,7 @@ class RelayedPath(OpenPath):
         link: str,
         *,
         allocated: Callable[[Candidate], None],
+        checked: Callable[[RelayedPath], None],
         proven: Callable[[RelayedPath], None],
         ended: Callable[[RelayedPath, str], None],
     ) -> None:
@@ -63,6 +64,7 @@ class RelayedPath(OpenPath):
         @param proof: The session's credentials for the relay.
         @param link: What both sides call the link that the path is for.
         @param allocated: Called with our candidate once there is one.
+        @param checked: Called when the first check leaves.
         @param proven: Called when the path may be used.
         @param ended: Called once, with the reason, when it is gone or never comes.
         """
@@ -72,6 +74,7 @@ class RelayedPath(OpenPath):
         self._config = proof
         self.tag = tagOf(link)
         self._allocated = allocated
+        self._checked = checked
         self._proven = proven
         self._ended: Callable[[RelayedPath, str], None] | None = ended
         self._local = _NOWHERE
@@ -112,6 +115,7 @@ class RelayedPath(OpenPath):
                 answered=self.answered,
                 lost=self._lose,
             )
+            self._checked(self)
             # The timer would come a turn later, after what the relay is told at this moment.
             self._proof.begin()
         else:
@@ -126,6 +130,13 @@ class RelayedPath(OpenPath):
         assert self._remote is not None
         self._allocation.bindChannel(self._remote)
         self._proven(self)
+
+    @property
+    def ends(self) -> tuple[TransportAddress | None, TransportAddress | None]:
+        """
+        Our relayed address and the other side's, as far as they are known.
+        """
+        return (None if self._local == _NOWHERE else self._local), self._remote
 
     # --- as a path --------------------------------------------------------------------------
 

@@ -22,7 +22,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from holepunch.address import Family, Transport, TransportAddress
-from holepunch.errors import LocalProtocolError, MalformedMessage
+from holepunch.errors import (
+    HolepunchError,
+    LocalProtocolError,
+    MalformedMessage,
+    RelayFailed,
+    RelayUnreachable,
+)
 from holepunch.peer.keepalive import keepAlive
 from holepunch.peer.reactor import PeerReactor
 from holepunch.rendezvous.relaygrant import RelayGrant, RelayServer
@@ -59,7 +65,7 @@ class RelayWay(abc.ABC):
         *,
         allocated: Callable[[RelayWay, TransportAddress], None],
         received: Callable[[TransportAddress, bytes], None],
-        ended: Callable[[RelayWay, str], None],
+        ended: Callable[[RelayWay, HolepunchError], None],
     ) -> None:
         """
         @param allocated: Called with the relayed address once there is one.
@@ -71,7 +77,7 @@ class RelayWay(abc.ABC):
         self._server = server
         self._allocated = allocated
         self._received = received
-        self._ended: Callable[[RelayWay, str], None] | None = ended
+        self._ended: Callable[[RelayWay, HolepunchError], None] | None = ended
         self._timer: IDelayedCall | None = None
         self._isPumping = False
         self._permitted: list[str] = []
@@ -196,11 +202,11 @@ class RelayWay(abc.ABC):
         elif isinstance(effect, Allocated):
             self._allocated(self, effect.relayed)
         elif isinstance(effect, (AllocationFailed, AllocationLost)):
-            self._end(str(effect.reason))
+            self._end(effect.reason)
         elif isinstance(effect, AllocationClosed):
-            self._end("the allocation was given up")
+            self._end(RelayFailed("the allocation was given up"))
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: HolepunchError) -> None:
         ended, self._ended = self._ended, None
         if ended is not None:
             self._cancelTimer()
@@ -236,7 +242,7 @@ class DatagramWay(RelayWay, DatagramProtocol):
         try:
             self._port = self._reactor.listenUDP(0, self, interface=interface, maxPacketSize=65535)
         except CannotListenError as error:
-            self._end(str(error.socketError))
+            self._end(RelayFailed(str(error.socketError)))
             return
         self._begin()
 
@@ -330,7 +336,7 @@ class StreamWay(RelayWay):
         try:
             messages = self._framer.feed(data)
         except MalformedMessage:
-            self._end("the relay sends nonsense")
+            self._end(RelayFailed("the relay sends nonsense"))
             return
         for message in messages:
             self._messageReceived(message)
@@ -341,7 +347,7 @@ class StreamWay(RelayWay):
         """
         self._tcp = None
         self._mayWrite = False
-        self._end(reason.getErrorMessage())
+        self._end(RelayUnreachable(reason.getErrorMessage()))
 
     def pauseProducing(self) -> None:
         """

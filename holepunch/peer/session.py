@@ -25,7 +25,16 @@ from holepunch.peer.config import PeerConfig
 from holepunch.peer.datagrampath import DatagramPath
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.driver import Outcome, SessionDriver
-from holepunch.peer.events import Connected, Failed, Mapped, PeerEvent, Punched, Signalled
+from holepunch.peer.events import (
+    Connected,
+    Failed,
+    Mapped,
+    PairNews,
+    PeerEvent,
+    Punched,
+    RelayPair,
+    Signalled,
+)
 from holepunch.peer.framedpath import FramedPath
 from holepunch.peer.gathering import hostCandidates, preferringUDP, waitingCandidates
 from holepunch.peer.localports import LocalPorts
@@ -242,6 +251,7 @@ class Session:
             ),
             introduction.continues or introduction.sessionID,
             allocated=self._allocated,
+            checked=lambda relayed: self._tellRelayed(relayed, PairNews.CHECKED),
             proven=self._relayProven,
             ended=self._relayEnded,
         )
@@ -255,12 +265,27 @@ class Session:
         # A relay that is not the service's own tells nobody but us.
         self._signalling.send(MoreCandidates((candidate,)))
 
+    def _tellRelayed(self, relayed: RelayedPath, news: PairNews, reason: str = "") -> None:
+        local, remote = relayed.ends
+        self._observe(
+            RelayPair(
+                at=self._reactor.seconds(),
+                session=self.introduction.sessionID,
+                news=news,
+                local=local,
+                remote=remote,
+                reason=reason,
+            )
+        )
+
     def _relayProven(self, relayed: RelayedPath) -> None:
+        self._tellRelayed(relayed, PairNews.PROVEN)
         self._use(relayed, relayed.path, self._reactor.seconds())
         if self._driver.isOver:
             self._finish(SessionEnd(EndReason.DONE))
 
     def _relayEnded(self, relayed: RelayedPath, reason: str) -> None:
+        self._tellRelayed(relayed, PairNews.LOST, reason)
         self._relayed = None
         if self._failure is not None:
             self._giveUp(self._failure)
@@ -368,16 +393,16 @@ class Session:
         text = failure.getErrorMessage()
         isCancelled = not isinstance(failure.value, HolepunchError)
         self._finish(SessionEnd(EndReason.CANCELLED if isCancelled else EndReason.FAILED, text))
-        if self.introduction.continues is None:
-            self._observe(
-                Failed(
-                    at=self._reactor.seconds(),
-                    session=self.introduction.sessionID,
-                    reason="the session was cancelled" if isCancelled else text,
-                    error="" if isCancelled else type(failure.value).__name__,
-                    fates=failure.value.fates if isinstance(failure.value, NoPathFound) else (),
-                )
+        self._observe(
+            Failed(
+                at=self._reactor.seconds(),
+                session=self.introduction.sessionID,
+                reason="the session was cancelled" if isCancelled else text,
+                error="" if isCancelled else type(failure.value).__name__,
+                fates=failure.value.fates if isinstance(failure.value, NoPathFound) else (),
+                continues=self.introduction.continues,
             )
+        )
         if not waiting.called:
             waiting.errback(failure)
 

@@ -259,6 +259,7 @@ class Sessions:
                     remotePeer=introduction.remote,
                     remoteName=introduction.remoteName,
                     reason=str(error),
+                    session=sessionID,
                 )
             )
             raise
@@ -456,6 +457,8 @@ class Sessions:
                 remotePeer=introduction.remote,
                 remoteName=introduction.remoteName,
                 isRequester=introduction.isRequester,
+                relay=introduction.relay,
+                continues=introduction.continues,
             )
         )
         return session

@@ -155,6 +155,8 @@ class DatagramChecks:
             if data is None:
                 self._failed(sent, Fate.UNANSWERED, now)
             else:
+                detail = "nominating" if sent.built.isNominating else ""
+                self._journal.tracePair(now, EventKind.CHECK_REPEATED, sent.pair, detail)
                 self._journal.add(SendDatagram(sent.pair.base, sent.pair.remote.address, data))
         if self._authenticator.remote is None:
             return

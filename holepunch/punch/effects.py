@@ -200,6 +200,7 @@ class EventKind(enum.Enum):
     CANDIDATE_IGNORED = "candidate ignored"
     PAIR_FORMED = "pair formed"
     CHECK_SENT = "check sent"
+    CHECK_REPEATED = "check sent again"
     CHECK_RECEIVED = "check received"
     CHECK_ANSWERED = "check answered"
     CHECK_FAILED = "check failed"

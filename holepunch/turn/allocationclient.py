@@ -17,7 +17,14 @@ from collections.abc import Callable, Hashable
 import attrs
 
 from holepunch.address import Family, TransportAddress
-from holepunch.errors import LocalProtocolError, MalformedMessage, RelayFailed
+from holepunch.errors import (
+    LocalProtocolError,
+    MalformedMessage,
+    RelayFailed,
+    RelayFull,
+    RelayRefused,
+    RelayUnreachable,
+)
 from holepunch.stun import (
     TRANSACTION_ID_LENGTH,
     Attribute,
@@ -46,6 +53,8 @@ from holepunch.turn.requests import Outcome, Request, RequestFlow
 
 _UDP = 17
 _MISMATCH = 437
+# Allocation Quota Reached, Insufficient Capacity.
+_FULL = (486, 508)
 # RFC 8656 section 9: a permission lasts 300 s; section 12: a channel 600 s. Asked for again early
 # enough for several retransmissions.
 _PERMISSION_INTERVAL = 240.0
@@ -476,9 +485,10 @@ class AllocationClient:
 
 def _reason(outcome: Outcome) -> RelayFailed:
     if outcome.isRefused:
-        return RelayFailed("the relay refuses the credential")
+        return RelayRefused("the relay refuses the credential")
     error = outcome.response.error if outcome.response is not None else None
     if error is None:
-        return RelayFailed("the relay does not answer")
+        return RelayUnreachable("the relay does not answer")
     said = f" ({error.reason})" if error.reason else ""
-    return RelayFailed(f"the relay refuses with error {error.code}{said}")
+    kind = RelayFull if error.code in _FULL else RelayFailed
+    return kind(f"the relay refuses with error {error.code}{said}")

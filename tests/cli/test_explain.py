@@ -255,7 +255,7 @@ class BadFileTests(ExplainTestCase):
         A trace of another version says which one.
         """
         path = self.write(sessionOf())
-        path.write_text(path.read_text().replace('"version": 1', '"version": 7'))
+        path.write_text(path.read_text().replace('"version": 2', '"version": 7'))
         self.assertRefused("version 7", path)
 
     def test_nothingInCommon(self) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import types
 import typing
 from enum import Enum
@@ -27,7 +28,7 @@ from holepunch.cli.trace import (
 from holepunch.errors import BadTrace, UnknownPeer
 from holepunch.explain import Ended
 from holepunch.identity import PeerID
-from holepunch.peer.events import Connected, Failed, PeerEvent, Punched, Requested
+from holepunch.peer.events import Connected, Failed, Introduced, PeerEvent, Punched, Requested
 from holepunch.punch import EventKind, PunchEvent
 
 ALICE = PeerID.fromPublicKey(b"a" * 32)
@@ -217,11 +218,23 @@ class FileTests(SynchronousTestCase):
         """
         for text in ("", "{}\n", "[]\n", "what\n", '{"format": "holepunch-trace"}\n'):
             self.assertRaises(BadTrace, parseTrace, text.splitlines(keepends=True))
-        version = {"format": "holepunch-trace", "version": 2, "peer": str(ALICE)}
-        with self.assertRaisesRegex(BadTrace, "version 2"):
-            parseTrace([json.dumps(version) + "\n"])
+        for number in (0, 3, "2", None, [1]):
+            version = {"format": "holepunch-trace", "version": number, "peer": str(ALICE)}
+            with self.assertRaisesRegex(BadTrace, f"version {re.escape(repr(number))}"):
+                parseTrace([json.dumps(version) + "\n"])
         with self.assertRaisesRegex(BadTrace, "cannot read"):
             readTrace(self.mktemp())
+
+    def test_earlier(self) -> None:
+        """
+        A trace of version 1, whose events have fewer fields, is still read.
+        """
+        header = {"format": "holepunch-trace", "version": 1, "peer": str(ALICE)}
+        introduced = {"type": "Introduced", "at": 1.0, "session": "s", "remotePeer": str(ALICE)}
+        introduced |= {"remoteName": None, "isRequester": True}
+        [event] = parseTrace([f"{json.dumps(each)}\n" for each in (header, introduced)]).events
+        assert isinstance(event, Introduced)
+        self.assertEqual((event.relay, event.continues), (None, None))
 
     def test_cannotWrite(self) -> None:
         """
