@@ -88,6 +88,11 @@ class Links:
         link = self._links.get(introduction.continues or "")
         if link is None or link.remote != introduction.remote:
             raise SessionRefused(NOTHING_TO_CONTINUE)
+        first = link.introduction
+        if introduction.use is not first.use or (
+            first.relay is RelayPolicy.ONLY and introduction.relay is not RelayPolicy.ONLY
+        ):
+            raise SessionRefused("a connection goes on in the way in which it began")
         return link
 
     def ofSession(self, session: Session) -> Link | None:
