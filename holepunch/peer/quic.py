@@ -38,6 +38,7 @@ _EARLY_DATAGRAMS = 16
 _DATAGRAM_OVERHEAD = 40
 _ROUNDS = 16
 _PROBE_INTERVAL = 2.0
+_HANDSHAKE_INTERVAL = 0.5
 
 _log = Logger()
 
@@ -90,8 +91,7 @@ class QUICConnection:
         self._lostWaiters: list[Deferred[None]] = []
         self._turnCall: IDelayedCall | None = None
         self._isInTurn = False
-        self._isStopped = False
-        self._isClosedHere = False
+        self._isStopped = self._isClosedHere = False
         self._timerCall: IDelayedCall | None = None
         self._triedAt = clock.seconds()
         self._keepaliveCall: IDelayedCall | None = clock.callLater(
@@ -128,7 +128,7 @@ class QUICConnection:
     @property
     def isConnected(self) -> bool:
         """
-        Is the peer proven, and the connection not lost?
+        Is the peer proven, and the connection there?
         """
         return self._isConnected and self._reason is None
 
@@ -260,10 +260,9 @@ class QUICConnection:
     def _pathReceived(self, data: bytes) -> None:
         if len(self._incoming) >= _INCOMING_LIMIT:
             self._overflowed += 1
-            return
-        self._incoming.append(data)
-        if self._turnCall is None and not self._isInTurn:
-            self._turnCall = self._clock.callLater(0, self._turn)
+        else:
+            self._incoming.append(data)
+            self._scheduleTurn()
 
     def _scheduleTurn(self) -> None:
         if self._turnCall is None and not self._isInTurn and not self._isStopped:
@@ -355,17 +354,21 @@ class QUICConnection:
         elif deadline is not None and deadline <= now:
             self._triedAt = now
             core.handleTimeout(now)
-        elif now - self._triedAt >= _PROBE_INTERVAL:
+        elif now - self._triedAt >= self._probeInterval:
             # The core waits ever longer between its attempts; a path that returns is not to wait.
             self._triedAt = now
             core.hurry()
+
+    @property
+    def _probeInterval(self) -> float:
+        return _PROBE_INTERVAL if self._isConnected else _HANDSHAKE_INTERVAL
 
     def _setTimer(self, now: float) -> None:
         deadline = self._core.nextTimeout()
         call = self._timerCall
         if self._reason is None:
             idle = self._core.heardAt + self._core.idleTimeout
-            deadline = idle if deadline is None else min(deadline, idle, now + _PROBE_INTERVAL)
+            deadline = idle if deadline is None else min(deadline, idle, now + self._probeInterval)
         if deadline is None:
             if call is not None:
                 call.cancel()

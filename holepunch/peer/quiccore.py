@@ -104,6 +104,7 @@ class QUICCore:
         self._bridge: QuicTlsBridge | None = None
         self._handshake: PinnedHandshake | None = None
         self._isConnected = False
+        self._isConfirmed = not isClient
         self._cryptoReceived = 0
         self._parameters: object = None
         self._failure: Exception | None = None
@@ -248,7 +249,7 @@ class QUICCore:
                 )
             return True
         if event[0] == "handshake_done":
-            self._core.handshake_confirmed()
+            self._confirm()
             return True
         return False
 
@@ -262,10 +263,20 @@ class QUICCore:
             return None
         while True:
             event: Event | None = self._core.next_event()
-            if event is None or not self._isHandshakes(event):
+            if event is None:
+                return None
+            if not self._isHandshakes(event):
+                if not self._isConfirmed and event[0] in ("stream_data", "datagram"):
+                    # Servers say nothing before they have believed us. Were HANDSHAKE_DONE lost,
+                    # qh3's client would wait for it, and acknowledge nothing meanwhile.
+                    self._confirm()
                 return event
             if self._events:
                 return self._events.popleft()
+
+    def _confirm(self) -> None:
+        self._isConfirmed = True
+        self._core.handshake_confirmed()
 
     # --- TLS ------------------------------------------------------------------------------------
 

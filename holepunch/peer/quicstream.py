@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from holepunch.peer.quiccodes import StreamCode, streamSentence
+from holepunch.peer.quiccontrol import Control, ControlMessage
 from holepunch.peer.quicwriting import Ends, StreamConnection, StreamWriter
 
 _HOLD = 1 << 15
@@ -81,7 +82,10 @@ class QUICStream:
         self._received: deque[bytes] = deque()
         self._isPaused = False
         self._isHolding = False
+        self._count = 0
+        self._size: int | None = None
         self._isEnded = False
+        self._isWhole = False
         self._isReadClosed = False
         self._isStopped = False
         self._writer = StreamWriter(connection, number)
@@ -115,20 +119,33 @@ class QUICStream:
         """
         Bytes arrived.
         """
-        if self._stage is _Stage.LOST or self._isEnded:
+        if self._stage is _Stage.LOST:
             return
-        self._isEnded = isEnd
+        self._isWhole = self._isWhole or isEnd
+        if self._isEnded:
+            return
+        self._count += len(data)
+        self._isEnded = isEnd or self._count == self._size
+        if not data:
+            return
         if self.disconnecting:
             self._readNoMore()
-        elif data:
+        else:
             self._received.append(data)
             self.held += len(data)
+
+    def receivedEnd(self, size: int) -> None:
+        """
+        The other side has ended the stream after so many bytes.
+        """
+        self._size = size
+        self.received(b"", False)
 
     def _readNoMore(self) -> None:
         """
         Tell the other side that nobody reads any more. Most end by themselves when we have closed.
         """
-        if not self._isEnded and not self._isStopped:
+        if not self._isWhole and not self._isStopped:
             self._isStopped = True
             self._connection.giveUp(self.number, StreamCode.CLOSED, sending=False, receiving=True)
 
@@ -138,7 +155,7 @@ class QUICStream:
         """
         if self.disconnecting and code == StreamCode.CLOSED:
             # The answer to our saying that we read no more.
-            self._isEnded = True
+            self._isEnded = self._isWhole = True
         else:
             self._connection.giveUp(self.number, code, sending=True, receiving=False)
             self._end(Failure(ConnectionLost(streamSentence(code))))
@@ -209,7 +226,7 @@ class QUICStream:
             data = self._nextPiece()
             try:
                 protocol.dataReceived(data)
-            except Exception:
+            except Exception:  # noqa: PERF203 - the loop ends by it
                 _log.failure("A protocol could not take what it received")
                 self._reset(StreamCode.ABORTED, Failure())
                 return
@@ -244,10 +261,10 @@ class QUICStream:
             if self.held < _HOLD // 2 and (not self._isPaused or self.disconnecting):
                 self._isHolding = False
                 if not self._isEnded:
-                    self._connection.hold(self.number, False)
+                    self._connection.tell(ControlMessage(Control.GO_ON, self.number))
         elif self.held >= _HOLD and not self._isEnded:
             self._isHolding = True
-            self._connection.hold(self.number, True)
+            self._connection.tell(ControlMessage(Control.HOLD, self.number))
 
     def _readClosed(self) -> None:
         """
@@ -326,7 +343,7 @@ class QUICStream:
             self._lingerCall = self._clock.callLater(_PATIENCE, self._lingered)
 
     def _lingered(self) -> None:
-        if self._isEnded or self._isStopped:
+        if self._isWhole or self._isStopped:
             # What may still be on its way is sent again until it has arrived.
             self._end(Failure(ConnectionDone()))
             return

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 
 from holepunch.errors import LocalProtocolError
 from holepunch.peer.quiccodes import StreamCode
-from holepunch.peer.quiccontrol import CONTROL, Control, ControlReader, encodeControl
-from holepunch.peer.quiccore import QUICCore
+from holepunch.peer.quiccontrol import CONTROL, Control, ControlMessage, ControlReader
+from holepunch.peer.quiccore import MAX_STREAMS, QUICCore
 from holepunch.peer.quicstream import QUICStream
 from holepunch.peer.quicwriting import Ends
 
@@ -57,6 +57,7 @@ class StreamTable:
         self._isClosed = False
         self._streams: dict[int, QUICStream] = {}
         self._openings: dict[int, bytes] = {}
+        self._endings: dict[int, int] = {}
         self._forgotten: set[int] = set()
         self._controls: dict[int, ControlReader] = {}
         self._ourControl: int | None = None
@@ -102,6 +103,7 @@ class StreamTable:
         """
         self._isClosed = True
         self._openings.clear()
+        self._endings.clear()
         self._forgotten.clear()
         for stream in list(self._streams.values()):
             stream.lost(reason)
@@ -150,20 +152,19 @@ class StreamTable:
                     # That side has ended already.
                     continue
 
-    def hold(self, stream: int, isHeld: bool) -> None:
+    def tell(self, message: ControlMessage) -> None:
         """
-        Ask the writer of a stream to hold, or to go on.
+        Tell the other side something about a stream.
         """
         if self._isClosed:
             return
         if self._ourControl is None:
             self._ourControl = self._core.openStream(isUnidirectional=True)
             if self._ourControl is None:
-                # Without it, the whole connection's flow control has to do.
+                # A peer that allows no such stream has to do with what QUIC itself says.
                 return
             self.send(self._ourControl, bytes([len(CONTROL)]) + CONTROL, False)
-        message = encodeControl(Control.HOLD if isHeld else Control.GO_ON, stream)
-        self.send(self._ourControl, message, False)
+        self.send(self._ourControl, message.encode(), False)
 
     def forget(self, stream: QUICStream) -> None:
         """
@@ -205,6 +206,8 @@ class StreamTable:
         application = data[1 : 1 + length]
         stream = self._add(number, application)
         stream.received(data[1 + length :], isEnd)
+        if number in self._endings:
+            stream.receivedEnd(self._endings.pop(number))
         self.woken[stream] = None
         try:
             self._streamOpened(stream, application)
@@ -223,11 +226,23 @@ class StreamTable:
                 return
             reader = self._controls[number] = ControlReader()
             data = data[1:]
-        for control, held in reader.feed(data):
-            stream = self._streams.get(held)
-            if stream is not None:
-                stream.receivedHold(control is Control.HOLD)
-                self.woken[stream] = None
+        for message in reader.feed(data):
+            self._messageReceived(message)
+
+    def _messageReceived(self, message: ControlMessage) -> None:
+        stream = self._streams.get(message.stream)
+        if stream is None:
+            if message.control is Control.END:
+                # It may have overtaken the stream's first packet.
+                self._endings[message.stream] = message.size
+                while len(self._endings) > 2 * MAX_STREAMS:
+                    del self._endings[next(iter(self._endings))]
+            return
+        if message.control is Control.END:
+            stream.receivedEnd(message.size)
+        else:
+            stream.receivedHold(message.control is Control.HOLD)
+        self.woken[stream] = None
 
     def resetReceived(self, number: int, code: int, size: int) -> None:
         """

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.logger import Logger
 
 from holepunch.peer.address import PunchedAddress
+from holepunch.peer.quiccontrol import Control, ControlMessage
 
 if TYPE_CHECKING:
     from holepunch.peer.quicstream import QUICStream
@@ -51,9 +52,9 @@ class StreamConnection(Protocol):
         Reset the sending side, stop the receiving side, or both.
         """
 
-    def hold(self, stream: int, isHeld: bool) -> None:
+    def tell(self, message: ControlMessage) -> None:
         """
-        Ask the other side to hold, or to go on.
+        Tell the other side something about a stream.
         """
 
     def forget(self, stream: QUICStream) -> None:
@@ -100,6 +101,7 @@ class StreamWriter:
         self._number = number
         self._outgoing: deque[bytes | memoryview] = deque()
         self._size = 0
+        self._sent = 0
         self._producer: IPushProducer | IPullProducer | None = None
         self._isStreaming = False
         self._isProducerPaused = False
@@ -164,6 +166,7 @@ class StreamWriter:
         if self.isClosing and not self.isClosed and self._producer is None and not self._outgoing:
             self.isClosed = True
             self._connection.send(self._number, b"", True)
+            self._connection.tell(ControlMessage(Control.END, self._number, self._sent))
             isNew = True
         return isNew
 
@@ -187,6 +190,7 @@ class StreamWriter:
             room -= len(piece)
             self._size -= len(piece)
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._sent += len(data)
         self._connection.send(self._number, cast(bytes, data), False)
         return True
 
