@@ -27,6 +27,7 @@ from holepunch.errors import (
 from holepunch.identity import PeerID
 from holepunch.interfaces import IHostAddresses
 from holepunch.peer.access import Access
+from holepunch.peer.candidatesource import CandidateSources
 from holepunch.peer.config import SessionOptions
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.events import Failed, PeerEvent, Requested
@@ -98,6 +99,7 @@ class Asking:
         self,
         reactor: PeerReactor,
         hosts: IHostAddresses,
+        sources: CandidateSources,
         demultiplexer: Demultiplexer,
         sessions: SessionTable,
         links: Links,
@@ -106,6 +108,7 @@ class Asking:
     ) -> None:
         self._reactor = reactor
         self._hosts = hosts
+        self._sources = sources
         self._demultiplexer = demultiplexer
         self._sessions = sessions
         self._links = links
@@ -406,4 +409,6 @@ class Asking:
             return main.ports.retain(), ()
         hosts = hostsOf(self._hosts, withLoopback=main.registered.observed.isLoopback)
         ports = LocalPorts.open(self._reactor, hosts, self._demultiplexer).retain()
-        return ports, hostCandidates(ports, transports)
+        # Without any, the service would take it for the warm ports.
+        announced = self._sources.announced(ports, transports)
+        return ports, announced or hostCandidates(ports, transports)

@@ -41,13 +41,15 @@ class DatagramPort(DatagramProtocol):
         # Keyed by what the socket reports, so that the way of a datagram makes no new objects.
         self._routes: dict[tuple[str, int], tuple[TransportAddress, list[DatagramSink]]] = {}
 
-    def listen(self, reactor: IReactorUDP, host: str) -> None:
+    def listen(self, reactor: IReactorUDP, host: str, number: int = 0) -> None:
         """
-        Bind to C{host} and a free port.
+        Bind to C{host} and a port.
+
+        @param number: The port; 0 for a free one.
 
         @raise twisted.internet.error.CannotListenError: The system refused.
         """
-        self._port = reactor.listenUDP(0, self, interface=host, maxPacketSize=65535)
+        self._port = reactor.listenUDP(number, self, interface=host, maxPacketSize=65535)
         self.base = TransportAddress(host, cast(IPv4Address, self._port.getHost()).port)
         self._sendTo: Callable[[bytes, tuple[str, int]], object] = self.transport.write
         handle = getattr(self._port, "getHandle", lambda: None)()

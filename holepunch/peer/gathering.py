@@ -47,6 +47,27 @@ def waitingCandidates(ports: LocalPorts, transports: Iterable[Transport]) -> tup
     )
 
 
+def forwardedCandidates(
+    public: TransportAddress, ports: LocalPorts, transports: Iterable[Transport]
+) -> tuple[Candidate, ...]:
+    """
+    Candidates of a public endpoint from which a router passes everything on to C{ports}.
+
+    To whichever of this machine's addresses: nothing is sent from there before something came.
+    """
+    return tuple(
+        attrs.evolve(
+            gatheredCandidate(
+                CandidateType.PORT_MAPPED, transport, public, base=base, tcpType=TCPType.PASSIVE
+            ),
+            isWaiting=True,
+        )
+        for transport in sorted(transports, key=lambda transport: transport.value)
+        for base in ports.bases(transport)
+        if base.family is public.family
+    )
+
+
 def preferringUDP(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     """
     The same candidates, ranked for a session whose paths all carry datagrams: UDP first.

@@ -41,7 +41,11 @@ class LocalPorts:
 
     @classmethod
     def open(
-        cls, reactor: PeerReactor, hosts: Sequence[str], demultiplexer: Demultiplexer
+        cls,
+        reactor: PeerReactor,
+        hosts: Sequence[str],
+        demultiplexer: Demultiplexer,
+        number: int = 0,
     ) -> LocalPorts:
         """
         Open ports for the addresses of this machine.
@@ -49,6 +53,7 @@ class LocalPorts:
         A family or an address that the system refuses is left out.
 
         @param hosts: IP literals; sorted by preference.
+        @param number: The port, over TCP and UDP; 0 for free ones.
         @raise NoLocalPort: Nothing could be opened at all.
         """
         ports = cls(demultiplexer)
@@ -58,10 +63,10 @@ class LocalPorts:
             try:
                 if family not in ports._streamPorts:
                     streamPort = StreamPort(reactor, demultiplexer)
-                    streamPort.listen(family)
+                    streamPort.listen(family, number)
                     ports._streamPorts[family] = streamPort
                 datagramPort = DatagramPort(demultiplexer)
-                datagramPort.listen(reactor, host)
+                datagramPort.listen(reactor, host, number)
             except CannotListenError as error:
                 refusals.append(f"{host}: {error.socketError}")
                 cls._log.debug("cannot use {host}: {error}", host=host, error=error)
@@ -94,6 +99,13 @@ class LocalPorts:
             streamPort.close()
         for datagramPort in self._datagramPorts.values():
             datagramPort.close()
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """
+        The addresses of this machine that are used.
+        """
+        return self._hosts
 
     def bases(self, transport: Transport) -> tuple[TransportAddress, ...]:
         """

@@ -10,7 +10,7 @@ with an application.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -27,8 +27,9 @@ from twisted.python.failure import Failure
 from holepunch.address import Transport, TransportAddress
 from holepunch.errors import HolepunchError, PeerClosed, RendezvousError, UsageError
 from holepunch.identity import Identity, PeerID
-from holepunch.interfaces import IAuthoriser, IHostAddresses, IKnownPeers
+from holepunch.interfaces import IAuthoriser, ICandidateSource, IHostAddresses, IKnownPeers
 from holepunch.peer.access import Access
+from holepunch.peer.candidatesource import CandidateSources
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.events import Disconnected, InterfacesChanged, Mapped, PeerEvent, Registered
@@ -88,6 +89,7 @@ class Peer(Service):
         authoriser: IAuthoriser | None = None,
         credentials: LoginCredentials | None = None,
         hostAddresses: IHostAddresses | None = None,
+        candidateSources: Sequence[ICandidateSource] | None = None,
         observer: Callable[[PeerEvent], None] | None = None,
     ) -> None:
         """
@@ -100,6 +102,8 @@ class Peer(Service):
         @param authoriser: Decides who may connect; by default everybody.
         @param credentials: Who logs in, at a service that has users.
         @param hostAddresses: Tells this machine's addresses; asks the system by default.
+        @param candidateSources: Say where we may be reached; by default at those addresses,
+            L{HostCandidates<holepunch.peer.candidatesource.HostCandidates>}.
         @param observer: Called with each event; must not raise.
         @raise BadAddress: C{rendezvous} makes no sense.
         @raise BadPeerID: The ID in C{rendezvous} is none.
@@ -113,8 +117,9 @@ class Peer(Service):
         demultiplexer = Demultiplexer()
         access = Access(knownPeers, authoriser)
         self.knownPeers = access.known
+        sources = CandidateSources(reactor, demultiplexer, candidateSources)
         self._sessions = Sessions(
-            reactor, identity, config, hosts, demultiplexer, self._observe, access
+            reactor, identity, config, hosts, demultiplexer, self._observe, sources, access
         )
         self._keeper = self._sessions.keeper = RegistrationKeeper(
             reactor,
@@ -129,6 +134,7 @@ class Peer(Service):
             credentials=credentials,
             known=KnownServices() if knownServices is None else KnownServicesFile(knownServices),
             hosts=hosts,
+            sources=sources,
             demultiplexer=demultiplexer,
             mapped=self._mapped,
             changed=self._registrationChanged,

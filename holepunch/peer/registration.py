@@ -34,9 +34,10 @@ from holepunch.errors import (
 from holepunch.identity import Identity
 from holepunch.interfaces import IHostAddresses, IKnownServices, IRendezvousEvents
 from holepunch.peer.assist import AssistClient, MappedCallback
+from holepunch.peer.candidatesource import CandidateSources
 from holepunch.peer.config import PeerConfig
 from holepunch.peer.demultiplexer import Demultiplexer
-from holepunch.peer.gathering import hostCandidates, oneOfEachHost
+from holepunch.peer.gathering import oneOfEachHost
 from holepunch.peer.hosts import hostsOf, isLocalService
 from holepunch.peer.interfacewatch import InterfaceWatch
 from holepunch.peer.localports import LocalPorts
@@ -98,6 +99,7 @@ class RegistrationKeeper:
         credentials: LoginCredentials | None = None,
         known: IKnownServices,
         hosts: IHostAddresses,
+        sources: CandidateSources,
         demultiplexer: Demultiplexer,
         mapped: MappedCallback,
         changed: Callable[[MainConnectionState | Unregistered], None],
@@ -120,6 +122,7 @@ class RegistrationKeeper:
         self._policy = policy
         self._credentials = credentials
         self._known = known
+        self._sources = sources
         self._demultiplexer = demultiplexer
         self._mapped = mapped
         self._changed = changed
@@ -162,6 +165,7 @@ class RegistrationKeeper:
         if state is not None:
             state.client.goodbye()
             self._lose(PeerClosed("the peer was stopped"))
+        self._sources.close()
         self._settle(PeerClosed("the peer was stopped"), always=True)
         if loop is not None:
             # Not at once: the loop itself may have called whoever stops us.
@@ -345,7 +349,7 @@ class RegistrationKeeper:
             name=self._name,
             accepts=self._accepts,
             policy=self._policy,
-            candidates=hostCandidates(ports, frozenset(Transport)),
+            candidates=self._sources.announced(ports, Transport),
         )
 
     # --- those who wait -------------------------------------------------------------------------

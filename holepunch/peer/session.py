@@ -82,6 +82,7 @@ class Session:
         config: PeerConfig,
         *,
         relay: RelayAllocation | None = None,
+        forwarded: Sequence[tuple[LocalPorts, Sequence[Candidate]]] = (),
         applications: Sequence[bytes],
         startedAt: float,
         timeout: float,
@@ -94,6 +95,7 @@ class Session:
         @param newAssist: Makes what tells the mapped addresses of local ports; it is called with
             these, how many servers are to be asked, and what to call with each address.
         @param relay: Our allocation at the relay, where the session may use one.
+        @param forwarded: Other ports at which we may be reached, with their candidates.
         @param applications: What the stream may be used for (ALPN), the preferred one first.
         @param startedAt: When it was asked for.
         @param timeout: Seconds that are left for finding a path.
@@ -107,6 +109,7 @@ class Session:
         self.isForPings = False
         self._signalling = signalling
         self._newAssist = newAssist
+        self._forwarded = forwarded
         self.startedAt = startedAt
         self._observe = observe
         self._found = found
@@ -176,6 +179,8 @@ class Session:
         self._ask(self.ports, listeners=2)
         transports = self.introduction.transports
         self._driver.addLocalCandidates(self._ranked(hostCandidates(self.ports, transports)))
+        for ports, candidates in self._forwarded:
+            self._driver.addWaitingPorts(ports, self._ranked(candidates))
         self._addRemote(self.introduction.remoteCandidates)
 
     def _ranked(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:

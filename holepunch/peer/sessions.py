@@ -28,6 +28,7 @@ from holepunch.interfaces import IHostAddresses, IRendezvousEvents
 from holepunch.peer.access import Access, Undecided
 from holepunch.peer.asking import Asking
 from holepunch.peer.assist import AssistClient, MappedCallback
+from holepunch.peer.candidatesource import CandidateSources
 from holepunch.peer.config import PeerConfig, SessionOptions
 from holepunch.peer.demultiplexer import Demultiplexer
 from holepunch.peer.events import Connected, Introduced, PeerEvent, Refused
@@ -91,6 +92,7 @@ class Sessions:
         hosts: IHostAddresses,
         demultiplexer: Demultiplexer,
         observe: Callable[[PeerEvent], None],
+        sources: CandidateSources,
         access: Access | None = None,
     ) -> None:
         self._reactor = reactor
@@ -100,13 +102,16 @@ class Sessions:
         self._demultiplexer = demultiplexer
         self._observe = observe
         self.access = access if access is not None else Access()
+        self._sources = sources
         self._undecided: dict[str, Undecided] = {}
         self._sessions: dict[str, Session] = {}
         self._signalling: dict[str, ServiceSignalling] = {}
         self._isVerifying = False
         self._grantCall: IDelayedCall | None = None
         self.links = Links(reactor, identity, config, self, observe)
-        self._asking = Asking(reactor, hosts, demultiplexer, self, self.links, self.access, observe)
+        self._asking = Asking(
+            reactor, hosts, sources, demultiplexer, self, self.links, self.access, observe
+        )
         self.streamAcceptors: dict[bytes, StreamAcceptor] = {}
         self.datagramAcceptor: DatagramAcceptor | None = None
         self.keeper: RegistrationKeeper
@@ -443,6 +448,7 @@ class Sessions:
             relay=self.links.relay(
                 main.registered.relay, introduction.relay, introduction.continues
             ),
+            forwarded=self._sources.forwarded(ports, introduction.transports),
             applications=applications,
             startedAt=startedAt,
             timeout=timeout,

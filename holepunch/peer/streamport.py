@@ -137,15 +137,17 @@ class StreamPort:
         # Oldest first.
         self._unidentified: dict[_Unidentified, None] = {}
 
-    def listen(self, family: Family) -> None:
+    def listen(self, family: Family, number: int = 0) -> None:
         """
-        Take a free port and listen on it.
+        Take a port and listen on it.
+
+        @param number: The port; 0 for a free one.
 
         @raise twisted.internet.error.CannotListenError: The system refused.
         """
         self._any = "::" if family is Family.IPV6 else ""
         # The interface IReactorTCP does not declare yet what the reactors take since Twisted 26.10.
-        binding: Any = makeBinding(self._any, 0, reuseAddress=True, reusePort=True)
+        binding: Any = makeBinding(self._any, number, reuseAddress=True, reusePort=True)
         factory: Any = _ListenFactory(self)
         self._listening = self._reactor.listenTCP(binding, factory, interface=self._any)
         self.port = cast(IPv4Address, self._listening.getHost()).port
