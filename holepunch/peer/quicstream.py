@@ -226,7 +226,7 @@ class QUICStream:
             data = self._nextPiece()
             try:
                 protocol.dataReceived(data)
-            except Exception:  # noqa: PERF203 - the loop ends by it
+            except Exception:
                 _log.failure("A protocol could not take what it received")
                 self._reset(StreamCode.ABORTED, Failure())
                 return
