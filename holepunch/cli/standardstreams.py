@@ -18,16 +18,28 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IPushProducer, IReactorFromThreads
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPushProducer,
+    IReactorFromThreads,
+    IReactorTime,
+)
 from zope.interface import implementer
 
 _CHUNK = 2**17
 _CHUNKS_AHEAD = 4
 _HIGH_WATER = 2**20
 _LOW_WATER = 2**18
+_PAUSE = 0.004
+
+
+class OutputReactor(IReactorFromThreads, IReactorTime):
+    """
+    What the output needs of a reactor.
+    """
 
 
 @implementer(IPushProducer)
@@ -125,9 +137,11 @@ class StandardInput:
 class StandardOutput:
     """
     What we give to the person, a file or another program.
+
+    A piece after a pause is written at once; those that follow closely are gathered for a moment.
     """
 
-    def __init__(self, reactor: IReactorFromThreads, descriptor: int = 1) -> None:
+    def __init__(self, reactor: OutputReactor, descriptor: int = 1) -> None:
         """
         @param descriptor: Ours from now on: L{finish} closes it.
         """
@@ -135,6 +149,10 @@ class StandardOutput:
         self._descriptor = _binary(descriptor)
         self._queue: SimpleQueue[bytes | None] = SimpleQueue()
         self._size = 0
+        self._gathered: list[bytes] = []
+        self._gatheredSize = 0
+        self._handedOverAt = reactor.seconds() - _PAUSE
+        self._call: IDelayedCall | None = None
         self._isFinishing = False
         self._error: OSError | None = None
         self._producer: IPushProducer | None = None
@@ -168,7 +186,14 @@ class StandardOutput:
         if self._error is not None or self._isFinishing:
             return
         self._size += len(data)
-        self._queue.put(data)
+        self._gathered.append(data)
+        self._gatheredSize += len(data)
+        # To wake the thread for each packet would cost more than all else.
+        wait = self._handedOverAt + _PAUSE - self._reactor.seconds()
+        if wait <= 0.0 or self._gatheredSize >= _CHUNK:
+            self._handOver()
+        elif self._call is None:
+            self._call = self._reactor.callLater(wait, self._handOver)
         if self._size > _HIGH_WATER and self._producer is not None and not self._isProducerPaused:
             self._isProducerPaused = True
             self._producer.pauseProducing()
@@ -179,6 +204,7 @@ class StandardOutput:
         """
         if self._size == 0:
             return succeed(None)
+        self._handOver()
         done: Deferred[None] = Deferred()
         self._flushed.append(done)
         return done
@@ -189,39 +215,33 @@ class StandardOutput:
         """
         if not self._isFinishing:
             self._isFinishing = True
+            self._handOver()
             self._queue.put(None)
         return self.flush()
 
+    def _handOver(self) -> None:
+        """
+        Give the thread what has gathered.
+        """
+        call, self._call = self._call, None
+        if call is not None and call.active():
+            call.cancel()
+        if self._gathered:
+            pieces, self._gathered, self._gatheredSize = self._gathered, [], 0
+            self._handedOverAt = self._reactor.seconds()
+            self._queue.put(b"".join(pieces))
+
     def _write(self) -> None:
         error: OSError | None = None
-        isEnd = False
-        while not isEnd:
-            data, isEnd = self._takeQueued()
-            if data and error is None:
+        while (data := self._queue.get()) is not None:
+            if error is None:
                 try:
                     _writeAll(self._descriptor, data)
                 except OSError as caught:
                     error = caught
-            if data:
-                self._reactor.callFromThread(self._written, len(data), error)
+            self._reactor.callFromThread(self._written, len(data), error)
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
-
-    def _takeQueued(self) -> tuple[bytes, bool]:
-        """
-        Wait until something is to be written, and take all of it.
-
-        @return: The bytes, and whether there will be no more.
-        """
-        piece = self._queue.get()
-        pieces = []
-        while piece is not None:
-            pieces.append(piece)
-            try:
-                piece = self._queue.get_nowait()
-            except Empty:
-                return b"".join(pieces), False
-        return b"".join(pieces), True
 
     def _written(self, size: int, error: OSError | None) -> None:
         self._size -= size

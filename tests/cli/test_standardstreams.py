@@ -14,6 +14,7 @@ from twisted.internet import reactor as installedReactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -228,6 +229,19 @@ class StandardOutputTests(TestCase):
         await pipe.output.finish()
         thread.join(5.0)
         self.assertEqual((len(received), producer.pauses), (size, 1))
+
+    async def test_closelyFollowing(self) -> None:
+        """
+        Small pieces that follow each other closely are written without being asked for, in order.
+        """
+        pipe = OutputPipe(self)
+        pieces = [b"%4d" % number for number in range(1000)]
+        for piece in pieces:
+            pipe.output.write(piece)
+        received = bytearray()
+        while len(received) < 4000:
+            received += await deferToThread(os.read, pipe.reader, CHUNK)
+        self.assertEqual(bytes(received), b"".join(pieces))
 
     async def test_broken(self) -> None:
         """
