@@ -73,6 +73,17 @@ class BenchmarkScriptTests(SynchronousTestCase):
             self.assertSubjects({"Twisted's TLS", "SecureStream", "plain TCP"}, rows)
             self.assertEqual(1.0, rows["Twisted's TLS"]["ratio"]["median"])
 
+    def test_quic(self) -> None:
+        """
+        A stream over a path of datagrams stands beside the bare QUIC library, in time and in
+        processor time.
+        """
+        figures = self.measure("quic.py", "--megabytes=1")
+        self.assertEqual(2, len(figures))
+        for rows in figures.values():
+            self.assertSubjects({"bare qh3", "QUICStream over a DatagramPath"}, rows)
+            self.assertEqual(1.0, rows["bare qh3"]["ratio"]["median"])
+
     def test_stun(self) -> None:
         """
         The assist listener stands beside coturn and beside servers that only echo.

@@ -30,8 +30,7 @@ class ConnectionCode(enum.IntEnum):
     """
 
     CLOSED = 0
-    MALFORMED = 1
-    INTERNAL = 2
+    INTERNAL = 1
 
 
 _STREAM_SENTENCES = {
