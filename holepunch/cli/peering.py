@@ -17,6 +17,7 @@ from holepunch.cli.trace import TraceWriter
 from holepunch.errors import PeerReplaced, RendezvousUnreachable
 from holepunch.interfaces import IAuthoriser
 from holepunch.peer import Peer
+from holepunch.peer.config import PeerConfig
 from holepunch.peer.events import Disconnected, PeerEvent, Registered
 
 _T = TypeVar("_T")
@@ -77,6 +78,7 @@ async def withPeer(
         knownPeers=options.knownPeers,
         authoriser=authoriser,
         credentials=options.credentials,
+        config=PeerConfig(relay=options.relay),
         observer=observe,
     )
     output.step(f"registering with {options.rendezvous}")

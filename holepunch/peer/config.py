@@ -62,6 +62,8 @@ class PeerConfig:
     @ivar sessionLimit: How many sessions may be under way at once.
     @ivar initialReconnectDelay: Seconds before the first try to register again.
     @ivar maxReconnectDelay: Seconds to which that delay grows.
+    @ivar relay: May a relay carry what others ask us for? With C{ONLY}, they are refused who would
+        learn our addresses.
     @ivar pathGrace: Seconds for which a connection outlives its last path.
     @ivar relayStandby: Seconds for which a better path has to work before the others are dropped.
     @ivar upgradeInterval: Seconds after which a direct path is looked for again while only the
@@ -89,6 +91,7 @@ class PeerConfig:
     sessionLimit: int = 64
     initialReconnectDelay: float = 0.5
     maxReconnectDelay: float = 30.0
+    relay: RelayPolicy = RelayPolicy.AUTO
     pathGrace: float = attrs.field(default=60.0, validator=_positive)
     relayStandby: float = attrs.field(default=30.0, validator=_positive)
     upgradeInterval: float = attrs.field(default=60.0, validator=attrs.validators.ge(0))

@@ -186,7 +186,8 @@ class Links:
 
         @param continues: The link that a session is for: one way through the relay is enough.
         """
-        if grant is None or policy is RelayPolicy.NEVER:
+        isUnwanted = RelayPolicy.NEVER in (policy, self._config.relay)
+        if grant is None or isUnwanted:
             return None
         link = self._links.get(continues or "")
         if link is not None and link.switch.hasKind(PathKind.RELAYED):

@@ -49,7 +49,7 @@ from holepunch.peer.streamendpoints import (
     attachProtocol,
 )
 from holepunch.rendezvous.authenticationclient import LoginCredentials
-from holepunch.rendezvous.introduction import IntroductionPolicy, Use
+from holepunch.rendezvous.introduction import IntroductionPolicy, RelayPolicy, Use
 from holepunch.rendezvous.invitation import Greeting, InvitationCode
 from holepunch.rendezvous.knownservices import KnownServices, KnownServicesFile
 from holepunch.rendezvous.location import ServiceLocation
@@ -129,7 +129,9 @@ class Peer(Service):
             name=name,
             config=config,
             policy=(
-                IntroductionPolicy.AT_ONCE if access.authoriser.isOpen else IntroductionPolicy.ASK
+                IntroductionPolicy.AT_ONCE
+                if access.authoriser.isOpen and config.relay is not RelayPolicy.ONLY
+                else IntroductionPolicy.ASK
             ),
             credentials=credentials,
             known=KnownServices() if knownServices is None else KnownServicesFile(knownServices),

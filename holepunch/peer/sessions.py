@@ -54,6 +54,7 @@ from holepunch.punch import Candidate
 from holepunch.rendezvous.introduction import (
     Answer,
     Introduction,
+    RelayPolicy,
     SessionEnd,
     Use,
 )
@@ -249,6 +250,8 @@ class Sessions:
         if introduction.continues is not None:
             return self._goOn(introduction)
         self._mustHaveRoom()
+        if self._config.relay is RelayPolicy.ONLY and introduction.relay is not RelayPolicy.ONLY:
+            raise SessionRefused("the peer wants no direct connections: ask with --relay only")
         sessionID = introduction.sessionID
         if sessionID in self._undecided:
             raise RendezvousError("the rendezvous service introduced two sessions as one")

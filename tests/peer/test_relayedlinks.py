@@ -10,12 +10,12 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from holepunch.address import Transport
-from holepunch.errors import NoPathFound, PathLost
+from holepunch.errors import NoPathFound, PathLost, SessionRefused
 from holepunch.lab import LinkSpec, Topology
 from holepunch.lab.matrixexpectation import expect
 from holepunch.lab.matrixkind import NATKind
 from holepunch.nat import NAMED_BEHAVIOURS
-from holepunch.peer import SessionOptions
+from holepunch.peer import PeerConfig, SessionOptions
 from holepunch.peer.events import Connected, Mapped, Punched
 from holepunch.peer.openpath import OpenPath
 from holepunch.punch import EventKind
@@ -157,3 +157,21 @@ class RelayTests(RelayTestCase):
         self.assertEchoes(self.connect(AUTO))
         addresses = {each.local for each in self.told(Connected)}
         self.assertEqual(len(addresses), 1)
+
+    def test_listeners(self) -> None:
+        """
+        Whoever is asked may want no relay either, or nothing else.
+        """
+        self.config = PeerConfig(relay=RelayPolicy.NEVER)
+        self.build("port-restricted/port-restricted")
+        self.alice = self.network.peer("alice", "carol")
+        self.assertEchoes(self.connect(AUTO))
+        self.assertEqual(self.moves("bob"), ["direct"])
+        self.doCleanups()
+        self.config = PeerConfig(relay=RelayPolicy.ONLY)
+        self.build("port-restricted/port-restricted")
+        error = self.assertRaises(SessionRefused, self.connect, NEVER)
+        self.assertIn("--relay only", str(error))
+        self.assertRaises(SessionRefused, self.connect, AUTO)
+        self.assertEchoes(self.connect(ONLY))
+        self.assertEqual(self.moves("bob"), ["relay"])
