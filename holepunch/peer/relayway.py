@@ -11,6 +11,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -43,6 +44,7 @@ from holepunch.turn import (
     RelayedData,
     SendToServer,
     TurnFramer,
+    looksLikeChannelData,
 )
 
 _CONNECT_TIMEOUT = 10.0
@@ -184,13 +186,19 @@ class RelayWay(abc.ABC):
         if self._isPumping:
             return
         self._isPumping = True
+        carriedOut = 0
+        data = 0
         try:
             while effects := self.client.takeEffects():
                 for effect in effects:
+                    carriedOut += 1
+                    data += _isData(effect)
                     self._carryOut(effect)
         finally:
             self._isPumping = False
-        self._rearm()
+        # Where nothing but data passed, the timer is right as it is.
+        if carriedOut == 0 or data < carriedOut or self._timer is None:
+            self._rearm()
 
     def _carryOut(self, effect: object) -> None:
         if isinstance(effect, SendToServer):
@@ -218,12 +226,25 @@ class RelayWay(abc.ABC):
         at = None if self.isOver else self.client.nextTimeout()
         if at is not None:
             delay = max(0.0, at - self._reactor.seconds())
-            self._timer = self._reactor.callLater(delay, self._do, self.client.handleTimeout)
+            self._timer = self._reactor.callLater(delay, self._timedOut)
+
+    def _timedOut(self) -> None:
+        self._timer = None
+        self._do(self.client.handleTimeout)
 
     def _cancelTimer(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+
+
+def _isData(effect: object) -> bool:
+    """
+    Does an effect leave all times as they are?
+    """
+    return isinstance(effect, RelayedData) or (
+        isinstance(effect, SendToServer) and looksLikeChannelData(effect.data)
+    )
 
 
 class DatagramWay(RelayWay, DatagramProtocol):
@@ -244,20 +265,25 @@ class DatagramWay(RelayWay, DatagramProtocol):
         except CannotListenError as error:
             self._end(RelayFailed(str(error.socketError)))
             return
+        transport: Any = self.transport
+        self._sendTo: Callable[[bytes, tuple[str, int]], object] = transport.write
+        handle = getattr(self._port, "getHandle", lambda: None)()
+        if isinstance(handle, socket.socket):
+            # The transport's own method looks at the address anew for each datagram.
+            self._sendTo = handle.sendto
+        self._relay = (self._server.host, self._server.port)
         self._begin()
 
     def _transmit(self, data: bytes) -> None:
         # Where the system refuses, a datagram is as lost as any other.
         with contextlib.suppress(OSError):
-            self.transport.write(  # type: ignore[union-attr]
-                data, (self._server.host, self._server.port)
-            )
+            self._sendTo(data, self._relay)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """
         The relay says something, or somebody who pretends to be it.
         """
-        if addr[:2] == (self._server.host, self._server.port):
+        if addr[:2] == self._relay:
             self._messageReceived(datagram)
 
     def _closeSocket(self) -> None:
