@@ -50,7 +50,7 @@ class DualStackTests(StageTestCase):
         await self.build(topology)
         await self.listen("--echo")
         if transport == "tcp":
-            connected = await self.exchange(b"hello over IPv6 " * 1000)
+            connected = await self.exchange(b"hello over IPv6 " * 1000, "--transport", "tcp")
         else:
             connected = await self.ping("--transport", transport)
         self.assertEqual((connected["path"], connected["transport"]), ("direct", transport))

@@ -19,7 +19,7 @@ CONES = ("full-cone", "address-restricted", "port-restricted")
 
 class ConnectivityTestCase(StageTestCase):
     """
-    Both transports, and both flows of TCP.
+    Both transports, both flows of TCP, and streams over each.
     """
 
     async def assertConnects(self, topology: Topology | str) -> list[dict[str, Any]]:
@@ -34,12 +34,13 @@ class ConnectivityTestCase(StageTestCase):
 
     async def connectInEveryWay(self) -> list[dict[str, Any]]:
         connected = [
-            await self.exchange(DATA),
-            await self.exchange(DATA, "--tcp-flow", "sequential"),
+            await self.exchange(DATA, "--transport", "tcp"),
+            await self.exchange(DATA, "--transport", "tcp", "--tcp-flow", "sequential"),
+            await self.exchange(DATA, "--transport", "udp"),
             await self.ping("--transport", "udp"),
         ]
-        self.assertEqual([event["path"] for event in connected], ["direct"] * 3)
-        self.assertEqual([event["transport"] for event in connected], ["tcp", "tcp", "udp"])
+        self.assertEqual([event["path"] for event in connected], ["direct"] * 4)
+        self.assertEqual([event["transport"] for event in connected], ["tcp", "tcp", "udp", "udp"])
         return connected
 
 
