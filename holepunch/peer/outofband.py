@@ -237,6 +237,9 @@ class _Meeting:
             if isinstance(message, MoreCandidates):
                 message = MoreCandidates(self._few(message.candidates))
             self._hearing.deliver(message)
+            if isinstance(message, SessionEnd) and message.reason is not EndReason.DONE:
+                # What we have found, the other side has given up.
+                self._end(message.asError())
 
     def _few(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """

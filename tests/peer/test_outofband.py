@@ -33,7 +33,7 @@ from holepunch.rendezvous.introduction import RelayPolicy
 from tests.peer.network import EchoFactory, Network, Recorder, RecorderFactory
 from tests.peer.test_scenarios import ScenarioTestCase
 
-ALICE, BOB, EVE = Identity.generate(), Identity.generate(), Identity.generate()
+ALICE, BOB = Identity.generate(), Identity.generate()
 HOSTS = {ALICE.peerID: "alice", BOB.peerID: "bob"}
 
 Alter = Callable[[str], str | None]
@@ -301,43 +301,49 @@ class HostileChannelTests(OutOfBandTestCase):
 
     def test_inTheMiddle(self) -> None:
         """
-        Who puts his own description in the place of both sides' proves another key, and gets no
-        connection with either.
+        Who puts his own description in the place of the other side's proves another key, and gets
+        no connection, with whichever role.
         """
-        channel = self.begin("full-cone/full-cone")
-        lines: list[str] = []
+        for victim, friend in ((ALICE, BOB), (BOB, ALICE)):
+            for transport in Transport:
+                self.begin("full-cone/full-cone")
+                self.channel.alter = lambda line: None
+                asked = options(transport, timeout=10.0)
+                opening = self.open(victim, asked=asked)
+                self.network.internet.advance(3.0)
+                eve = self.openAsEve(victim, friend, asked)
+                # As TLS client she may believe for a moment that she got through.
+                eve.addCallbacks(
+                    lambda stream: self.attach(stream, RecorderFactory()), lambda failure: None
+                )
+                self.assertIsInstance(self.reasons(opening)[0], WrongPeer)
+                seen = self.seen[HOSTS[victim.peerID]]
+                self.assertNotIn(Connected, [type(each) for each in seen])
+                self.doCleanups()
 
-        def swallow(line: str) -> str | None:
-            lines.append(line)
-            return None
-
-        channel.alter = swallow
-        for transport in Transport:
-            lines.clear()
-            near = self.open(ALICE, asked=options(transport, timeout=10.0))
-            self.network.internet.advance(3.0)
-            # Eve knows all that alice said, and answers as bob, with her own key.
-            signalling = TextSignalling(BOB.peerID, ALICE.peerID, self.asBob)
-            for line in lines:
-                signalling.received(line)
-            eve = self.openAs(EVE, signalling, options(transport, timeout=10.0))
-            # As TLS client she may believe for a moment that she got through.
-            eve.addBoth(lambda result: None)
-            self.assertIsInstance(self.reasons(near)[0], WrongPeer)
-            self.assertNotIn(Connected, [type(each) for each in self.seen["alice"]])
-
-    def asBob(self, line: str) -> None:
-        self.channel.ends[ALICE.peerID].received(line)
-
-    def openAs(
-        self, identity: Identity, signalling: TextSignalling, asked: SessionOptions
-    ) -> Deferred[Any]:
-        host = self.network.internet.host("bob")
+    def openAsEve(
+        self, victim: Identity, friend: Identity, asked: SessionOptions
+    ) -> Deferred[SecureStream | QUICStream]:
+        """
+        Eve knows all that the victim said, and answers as the friend, with a key of her own.
+        """
+        isControlling = friend.peerID.text < victim.peerID.text
+        eve = Identity.generate()
+        while (eve.peerID.text < victim.peerID.text) is not isControlling:
+            eve = Identity.generate()
+        signalling = TextSignalling(
+            friend.peerID, victim.peerID, self.channel.ends[victim.peerID].received
+        )
+        for line in self.channel.said:
+            signalling.received(line)
+        # What the victim says later, she is told as well.
+        self.channel.alter = lambda line: signalling.received(line)
+        host = self.network.internet.host(HOSTS[friend.peerID])
         reactor: Any = host.reactor
         return openStreamOver(
             reactor,
-            identity,
-            ALICE.peerID,
+            eve,
+            victim.peerID,
             signalling,
             stun=[f"{self.stunHosts[0]}:3478"],
             options=asked,
