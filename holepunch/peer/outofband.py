@@ -238,8 +238,9 @@ class _Meeting:
                 message = MoreCandidates(self._few(message.candidates))
             self._hearing.deliver(message)
             if isinstance(message, SessionEnd) and message.reason is not EndReason.DONE:
-                # What we have found, the other side has given up.
-                self._end(message.asError())
+                # What we have found, the other side has given up; unless it answers to our own end,
+                # of which nobody has heard yet.
+                self._reactor.callLater(0, self._end, message.asError())
 
     def _few(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         """
