@@ -61,7 +61,7 @@ class SessionConfig:
         as long if it is we who connected.
     @ivar waitingPortDelay: After how long without a path a second port is opened, on which this
         side waits to be called first; at once where the NAT is seen to map by destination. When it
-        has waited twice as long, it calls from there.
+        has waited three times as long, it calls from there.
     @ivar punchTime: In the sequential flow, how long a connect that only opens the hole is kept.
     @ivar keepaliveInterval: Of consent checks; some NATs forget after 20 s.
     @ivar maximalUnproven: How many accepted connections may wait for their first valid check.

@@ -240,12 +240,12 @@ class StreamConnections:
 
     def _open(self, pair: CandidatePair, now: float) -> None:
         isPunch, ttl = self._flow.isPunch(pair), self._flow.ttl(pair)
+        self._isReadyDue = self._isReadyDue or self._flow.saysReady(pair)
         pair.start(now)
         patience = self._config.punchTime if isPunch else self._flow.attemptTime
         connection = self._new(pair.base, pair.remote.address, True, now, patience)
         connection.pair = pair
         connection.isPunch = isPunch
-        self._isReadyDue = self._flow.saysReady
         self._journal.add(OpenConnection(connection.id, connection.local, connection.remote, ttl))
         detail = "" if ttl is None else f"TTL {ttl}"
         self.trace(now, EventKind.CONNECT_STARTED, connection, detail)

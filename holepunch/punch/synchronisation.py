@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from holepunch.punch.pair import CandidatePair
 
 _QUICK_ROUNDS = 2
+_ROUNDS = 5
 
 
 class Synchronisation:
@@ -56,7 +57,7 @@ class Synchronisation:
         if not self._isLeading:
             isDue, self._isAnswerDue = self._isAnswerDue, False
             return isDue
-        if self._saidAt is not None or not refused:
+        if self._saidAt is not None or not refused or self._rounds >= _ROUNDS:
             return False
         if self._roundTrip is not None:
             at = now + self._roundTrip / 2

@@ -27,13 +27,11 @@ class ConnectFlow(Protocol):
 
     @ivar mayConnect: May pairs be connected now?
     @ivar attemptTime: How long a connect that is no punch is kept under way.
-    @ivar saysReady: Is the other side told whenever our connects are on their way?
     @ivar isPatient: Can the other side's connect still come, when all of ours have failed?
     """
 
     mayConnect: bool
     attemptTime: float
-    saysReady: bool
     isPatient: bool
 
     def remoteReady(self, pairs: Sequence[CandidatePair], now: float) -> None:
@@ -43,9 +41,14 @@ class ConnectFlow(Protocol):
         @param pairs: All pairs over TCP; when they are tried again may change.
         """
 
+    def saysReady(self, pair: CandidatePair) -> bool:
+        """
+        Is the other side told when the next connect of a pair is on its way?
+        """
+
     def isReadyDue(self, pairs: Sequence[CandidatePair], now: float) -> bool:
         """
-        Is the other side to be told now, besides what C{saysReady} demands?
+        Is the other side to be told now, besides what L{saysReady} demands?
 
         @param pairs: As for L{remoteReady}.
         """
@@ -81,7 +84,6 @@ class Simultaneous:
     """
 
     mayConnect = True
-    saysReady = False
     isPatient = False
 
     def __init__(self, config: SessionConfig) -> None:
@@ -94,6 +96,12 @@ class Simultaneous:
         Connect now, or learn how long "ready" takes.
         """
         self._synchronisation.remoteReady(_refused(pairs), now)
+
+    def saysReady(self, pair: CandidatePair) -> bool:
+        """
+        Only to synchronise.
+        """
+        return False
 
     def isReadyDue(self, pairs: Sequence[CandidatePair], now: float) -> bool:
         """
@@ -190,7 +198,6 @@ class SequentialResponder(Simultaneous):
     simultaneous open, the connect is given up before the other side is told.
     """
 
-    saysReady = True
     isPatient = True
 
     def __init__(self, config: SessionConfig) -> None:
@@ -203,9 +210,16 @@ class SequentialResponder(Simultaneous):
         Of no interest: the other side waits for us.
         """
 
+    def saysReady(self, pair: CandidatePair) -> bool:
+        """
+        Once a turn.
+        """
+        turn = self._turns.setdefault(pair, _Turn())
+        return pair.attempts == turn.attemptsBefore
+
     def isReadyDue(self, pairs: Sequence[CandidatePair], now: float) -> bool:
         """
-        It is said with each connect.
+        It is said with the connects.
         """
         return False
 

@@ -30,9 +30,9 @@ class WaitingPort:
     def __init__(self, delay: float, now: float) -> None:
         """
         @param delay: After how many seconds without a path it is opened whatever was seen. It waits
-            twice as long.
+            three times as long.
         """
-        self._patience = 2 * delay
+        self._patience = 3 * delay
         self._opensAt: float | None = now + delay
         self._callsAt: float | None = None
         self._mapped: dict[tuple[Transport, TransportAddress], TransportAddress] = {}

@@ -70,7 +70,7 @@ class NetworkTests(ScenarioTestCase):
         for carrier, options in (("full-cone", SEQUENTIAL), ("port-restricted-rst", TCP)):
             with self.subTest(carrier):
                 network = self.build(f"port-restricted-rst/linux-masquerade/{carrier}")
-                self.assertLess(self.meet(network, options), 8.0)
+                self.assertLess(self.meet(network, options), 10.0)
 
     def test_firewalls(self) -> None:
         """

@@ -92,14 +92,14 @@ class FlowTests(SynchronousTestCase):
         self.assertFalse(flow.mayConnect)
         flow.remoteReady([], 1.0)
         self.assertTrue(flow.mayConnect)
-        self.assertFalse(flow.saysReady)
+        self.assertFalse(flow.saysReady(pair()))
 
     def test_responder(self) -> None:
         """
         In the sequential flow, the other side connects at once, says so, and never gives up.
         """
         flow = flowOf(config(tcpFlow=TCPFlow.SEQUENTIAL, isRequester=False))
-        self.assertTrue(flow.mayConnect and flow.saysReady)
+        self.assertTrue(flow.mayConnect and flow.saysReady(pair()))
         tried = pair()
         for _ in range(50):
             tried.start(1.0)

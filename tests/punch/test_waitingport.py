@@ -36,17 +36,17 @@ class WaitingPortTests(SynchronousTestCase):
 
     def test_patience(self) -> None:
         """
-        It is opened once, when the delay is over, and then waits for twice that long.
+        It is opened once, when the delay is over, and then waits for three times as long.
         """
         waiting = WaitingPort(2.0, 100.0)
         self.assertFalse(waiting.opens(101.9))
         self.assertEqual(waiting.nextTimeout(), 102.0)
         self.assertTrue(waiting.opens(102.0))
         self.assertFalse(waiting.opens(103.0))
-        self.assertEqual(waiting.nextTimeout(), 106.0)
-        self.assertFalse(waiting.calls(105.9))
-        self.assertTrue(waiting.calls(106.0))
-        self.assertFalse(waiting.calls(107.0))
+        self.assertEqual(waiting.nextTimeout(), 108.0)
+        self.assertFalse(waiting.calls(107.9))
+        self.assertTrue(waiting.calls(108.0))
+        self.assertFalse(waiting.calls(109.0))
         self.assertIsNone(waiting.nextTimeout())
 
     def test_evidence(self) -> None:
@@ -129,12 +129,12 @@ class SessionTests(SynchronousTestCase):
         port = attrs.evolve(BASE, port=5001)
         waiting = attrs.evolve(host(port, Transport.TCP), tcpType=TCPType.PASSIVE, isWaiting=True)
         session.addLocalCandidate(waiting, 102.0)
-        session.handleTimeout(105.9)
+        session.handleTimeout(107.9)
         self.assertEqual(self.sentFrom(session, port), [])
-        session.handleTimeout(106.0)
+        session.handleTimeout(108.0)
         at = session.nextTimeout()
-        assert at is not None and at <= 106.0
-        session.handleTimeout(106.0)
+        assert at is not None and at <= 108.0
+        session.handleTimeout(108.0)
         self.assertEqual(self.sentFrom(session, port), [PEER])
 
     def sentFrom(self, session: PunchSession, port: TransportAddress) -> list[TransportAddress]:
