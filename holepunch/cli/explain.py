@@ -97,7 +97,8 @@ def explanationAsJSON(explanation: Explanation) -> dict[str, Any]:
         "cause": explanation.cause,
         "meaning": explanation.cause.meaning,
         "sentences": explanation.sentences,
-        "remedy": explanation.cause.remedy or None,
+        "remedy": explanation.remedy or None,
+        "nats": explanation.nats,
         "evidence": [
             {"at": round(each.at, 6), "peer": each.name, "text": each.text}
             for each in explanation.evidence
@@ -120,8 +121,11 @@ def explanationAsText(explanation: Explanation, diagram: SequenceDiagram, consol
         Text(),
         Text.assemble(("Cause: ", "bold"), (cause.value, "bold blue"), f". {cause.meaning}"),
     ]
-    if cause.remedy:
-        parts.append(Text.assemble(("What to do: ", "bold"), cause.remedy))
+    if explanation.remedy:
+        parts.append(Text.assemble(("What to do: ", "bold"), explanation.remedy))
+    if explanation.nats:
+        parts += [Text(), Text("The NATs", "bold")]
+        parts += [Padding(Text(each), (0, 0, 0, 2)) for each in explanation.nats]
     if explanation.evidence:
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(justify="right", no_wrap=True)

@@ -12,7 +12,7 @@ import html
 
 from holepunch.cli.diagramsvg import renderSVG
 from holepunch.cli.sequencediagram import SequenceDiagram
-from holepunch.explain import Explanation
+from holepunch.explain import Cause, Explanation
 
 _STYLE = """
 body{font:16px/1.5 system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;
@@ -35,7 +35,7 @@ def renderHTML(explanation: Explanation, diagram: SequenceDiagram) -> str:
     Write the page. All text in it is escaped: a trace may come from a stranger.
     """
     cause = explanation.cause
-    isGood = not cause.remedy
+    isGood = not explanation.remedy or cause is Cause.CONNECTED_BY_RELAY
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -48,8 +48,11 @@ def renderHTML(explanation: Explanation, diagram: SequenceDiagram) -> str:
         f"<p><strong>{_escape(cause.value)}</strong>: {_escape(cause.meaning)}</p></div>",
         f"<p>{_escape(' '.join(explanation.sentences))}</p>",
     ]
-    if cause.remedy:
-        parts += ["<h2>What to do</h2>", f"<p>{_escape(cause.remedy)}</p>"]
+    if explanation.remedy:
+        parts += ["<h2>What to do</h2>", f"<p>{_escape(explanation.remedy)}</p>"]
+    if explanation.nats:
+        parts.append("<h2>The NATs</h2>")
+        parts += [f"<p>{_escape(each)}</p>" for each in explanation.nats]
     if explanation.evidence:
         parts.append(
             "<h2>What shows it</h2><table><tr><th>after</th><th>seen by</th><th></th></tr>"

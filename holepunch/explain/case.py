@@ -17,7 +17,14 @@ from holepunch.errors import BadTrace
 from holepunch.explain.record import Trace
 from holepunch.explain.side import Side
 from holepunch.explain.wording import plain
-from holepunch.peer.events import Introduced, PeerEvent, Punched, Requested
+from holepunch.peer.events import (
+    Failed,
+    Introduced,
+    PeerEvent,
+    Punched,
+    Refused,
+    Requested,
+)
 
 # Two clocks that differ by less are as good as one: the service's words take as long as that.
 _SAME_CLOCK = 0.25
@@ -75,11 +82,11 @@ class Case:
         """
         What to call the opposite of a side.
         """
-        other, introduced = self.other(side), side.introduced
+        other, first = self.other(side), side.introduced or side.refused
         if other is not None:
             name = other.name
-        elif introduced is not None:
-            name = plain(introduced.remoteName or introduced.remotePeer.short)
+        elif first is not None:
+            name = plain(first.remoteName or first.remotePeer.short)
         else:
             name = plain(side.requested.target) if side.requested is not None else "somebody"
         return name if name != side.name else f"the other {name}"
@@ -132,14 +139,25 @@ def openCase(traces: Sequence[Trace]) -> Case:
 
 
 def _oneSided(trace: Trace) -> Case:
-    events = [each for each in trace.events if isinstance(each, Introduced | Requested)]
+    events = [
+        each for each in trace.events if isinstance(each, Requested | Refused) or _isBeginning(each)
+    ]
     last = events[-1] if events else None
+    if isinstance(last, Refused):
+        return Case(asking=None, asked=Side(trace, last.session))
     if isinstance(last, Introduced):
         side = Side(trace, last.session)
         if last.isRequester:
             return Case(asking=side, asked=None)
         return Case(asking=None, asked=side)
     return Case(asking=Side(trace, None), asked=None)
+
+
+def _isBeginning(event: PeerEvent) -> bool:
+    """
+    Is it an introduction, and not one for another path of a connection?
+    """
+    return isinstance(event, Introduced) and event.continues is None
 
 
 def _common(asking: Trace, asked: Trace) -> Case | None:
@@ -150,7 +168,12 @@ def _common(asking: Trace, asked: Trace) -> Case | None:
         if isinstance(each, Requested) and _isFor(each, asked):
             # It was asked for once more, in vain.
             return None
-        if isinstance(each, Introduced) and each.isRequester and each.remotePeer == asked.peer:
+        if (
+            isinstance(each, Introduced)
+            and _isBeginning(each)
+            and each.isRequester
+            and each.remotePeer == asked.peer
+        ):
             other = _onClockOf(each, asked)
             return Case(asking=Side(asking, each.session), asked=Side(other, each.session))
     return None
@@ -167,11 +190,23 @@ def _vain(asking: Trace, asked: Trace) -> Case | None:
     events = [
         each
         for each in asking.events
-        if isinstance(each, Requested) or (isinstance(each, Introduced) and each.isRequester)
+        if isinstance(each, Requested)
+        or (isinstance(each, Introduced) and _isBeginning(each) and each.isRequester)
     ]
-    if events and isinstance(events[-1], Requested) and _isFor(events[-1], asked):
-        return Case(asking=Side(asking, None), asked=Side(asked, None))
-    return None
+    if not (events and isinstance(events[-1], Requested) and _isFor(events[-1], asked)):
+        return None
+    refusals = [
+        each
+        for each in asked.events
+        if isinstance(each, Refused) and each.remotePeer == asking.peer
+    ]
+    answers = [each for each in asking.events if isinstance(each, Failed) and each.session is None]
+    session = None
+    if refusals and answers:
+        # The refusal sets the clocks, as an introduction does.
+        asked = _together(asked, answers[-1].at - refusals[-1].at)
+        session = refusals[-1].session
+    return Case(asking=Side(asking, None), asked=Side(asked, session))
 
 
 def _idle(asking: Trace, asked: Trace) -> Case | None:
@@ -192,9 +227,12 @@ def _onClockOf(introduced: Introduced, trace: Trace) -> Trace:
     """
     for each in trace.events:
         if isinstance(each, Introduced) and each.session == introduced.session:
-            offset = introduced.at - each.at
-            return _shifted(trace, offset) if abs(offset) > _SAME_CLOCK else trace
+            return _together(trace, introduced.at - each.at)
     return trace
+
+
+def _together(trace: Trace, offset: float) -> Trace:
+    return _shifted(trace, offset) if abs(offset) > _SAME_CLOCK else trace
 
 
 def _shifted(trace: Trace, offset: float) -> Trace:

@@ -32,6 +32,29 @@ class Cause(enum.Enum):
     # --- it went well ---------------------------------------------------------------------------
 
     CONNECTED = ("connected", "A path was found.", "")
+    CONNECTED_BY_RELAY = (
+        "connected-by-relay",
+        "The relay carries the connection, since no direct path came through.",
+        "It works, and is encrypted from end to end. For a direct path, forward a port to one of"
+        " the two, or use another network on one side.",
+    )
+    NETWORK_CHANGED = (
+        "network-changed",
+        "One of the machines got other addresses, and the connection went on from there.",
+        "",
+    )
+    NAT_RESTARTED = (
+        "nat-restarted",
+        "A NAT forgot its mappings or got another public address, and the connection went on by"
+        " another path.",
+        "If it happens again and again, look at that NAT: it may restart, or drop mappings too"
+        " soon.",
+    )
+    PATH_RESTORED = (
+        "path-restored",
+        "The path fell silent, and the connection went on by another one.",
+        "If it happens again and again, look at the traces of both sides together.",
+    )
 
     # --- NATs and firewalls ---------------------------------------------------------------------
 
@@ -97,6 +120,36 @@ class Cause(enum.Enum):
         "Try again, with a longer --timeout, or over a better connection.",
     )
 
+    LARGE_PACKETS_LOST = (
+        "large-packets-lost",
+        "Small packets pass on the path, and larger ones vanish: its MTU is below 1280 bytes.",
+        "Use --transport tcp, or raise the MTU on the way: a tunnel or VPN often lowers it.",
+    )
+
+    # --- the relay ------------------------------------------------------------------------------
+
+    RELAY_UNREACHABLE = (
+        "relay-unreachable",
+        "There is no direct path, and the relay that the service names does not answer.",
+        "Whoever runs the service should see whether the relay runs and its ports are open, one for"
+        " TLS among them.",
+    )
+    RELAY_REFUSED = (
+        "relay-refused",
+        "There is no direct path, and the relay does not accept the service's credentials.",
+        "Whoever runs the service should compare its secret and its clock with the relay's.",
+    )
+    RELAY_FULL = (
+        "relay-full",
+        "There is no direct path, and the relay has no room: a quota is reached.",
+        "Close other connections that use the relay, or let whoever runs it raise its quotas.",
+    )
+    NO_RELAY = (
+        "no-relay",
+        "Only a relay may be used, and the service offers none.",
+        "Use --relay auto, or let the service offer a relay (twistd holepunch --relay HOST:PORT).",
+    )
+
     # --- this machine ---------------------------------------------------------------------------
 
     NO_COMMON_FAMILY = (
@@ -122,6 +175,11 @@ class Cause(enum.Enum):
         "The peer is online, but accepts no connections.",
         "Let the peer listen, for instance with holepunch listen.",
     )
+    NOT_LET_IN = (
+        "not-let-in",
+        "The peer's user does not let this peer in, by --allow or --deny.",
+        "Tell the peer's user your ID (holepunch id), to be allowed.",
+    )
     PEER_REFUSED = (
         "peer-refused",
         "The peer, or the policy of the service, refused the session.",
@@ -131,6 +189,17 @@ class Cause(enum.Enum):
         "peer-vanished",
         "The other peer went away before there was a path.",
         "Start the peer again, and see why it ended.",
+    )
+    PEER_KEY_CHANGED = (
+        "peer-key-changed",
+        "The peer of that name has another key than the one that is known.",
+        "Ask its user for the new ID by another way. If it is right: holepunch peers remove NAME,"
+        " and connect again; if not, somebody poses as the peer.",
+    )
+    INVITATION_FAILED = (
+        "invitation-failed",
+        "The invitation came to nothing: a wrong code, one that was used, or one that is too old.",
+        "Make a new one with holepunch invite; each is good for one try.",
     )
     WRONG_IDENTITY = (
         "wrong-identity",
@@ -151,6 +220,11 @@ class Cause(enum.Enum):
         "The rendezvous service was lost in the middle.",
         "Try again; peers register anew by themselves once it is back.",
     )
+    LOGIN_REFUSED = (
+        "login-refused",
+        "The rendezvous service does not let this user in.",
+        "Check --user and the password; whoever runs the service knows its users.",
+    )
     SERVICE_REFUSED = (
         "service-refused",
         "The rendezvous service refused what it was asked for.",
@@ -161,7 +235,7 @@ class Cause(enum.Enum):
 
     PATH_LOST = (
         "path-lost",
-        "The path worked, and later stopped to work.",
+        "The path worked, and later stopped to work; no other one took its place.",
         "Connect again; if it happens after a fixed time, keep the path busier than that.",
     )
     CANCELLED = ("cancelled", "The session was given up from this side before it ended.", "")

@@ -15,13 +15,15 @@ import attrs
 from holepunch.explain.case import Case, Evidence, openCase
 from holepunch.explain.cause import Cause
 from holepunch.explain.finding import Finding, Rule
+from holepunch.explain.natreport import natReports
 from holepunch.explain.paths import PUNCHING
 from holepunch.explain.record import Trace
+from holepunch.explain.relay import RELAYING, withAdvice
 from holepunch.explain.requests import BEFORE_PUNCHING
 from holepunch.explain.success import connected
 from holepunch.explain.wording import plain
 
-_RULES: tuple[Rule, ...] = (connected, *BEFORE_PUNCHING, *PUNCHING)
+_RULES: tuple[Rule, ...] = (connected, *BEFORE_PUNCHING, *RELAYING, *PUNCHING)
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +33,8 @@ class Explanation:
 
     @ivar title: Who wanted to reach whom.
     @ivar sentences: What happened, for a person.
+    @ivar remedy: What to do about it; empty where there is nothing to be done.
+    @ivar nats: What the NAT of each side does, as far as it shows.
     @ivar evidence: What shows it, in the order of time.
     @ivar limits: What cannot be known from the traces that were given.
     @ivar case: The session as both traces tell it.
@@ -40,6 +44,8 @@ class Explanation:
     title: str
     cause: Cause
     sentences: tuple[str, ...]
+    remedy: str
+    nats: tuple[str, ...]
     evidence: tuple[Evidence, ...]
     limits: tuple[str, ...]
     case: Case
@@ -61,11 +67,14 @@ def explain(traces: Sequence[Trace]) -> Explanation:
     @raise BadTrace: The traces have nothing to do with each other, or are not one or two.
     """
     case = openCase(traces)
-    finding = next((found for rule in _RULES if (found := rule(case))), None) or _unknown(case)
+    found = next((found for rule in _RULES if (found := rule(case))), None)
+    finding = _unknown(case) if found is None else withAdvice(case, found)
     return Explanation(
         title=_title(case),
         cause=finding.cause,
         sentences=finding.sentences,
+        remedy=" ".join(filter(None, (finding.remedy, finding.cause.remedy))),
+        nats=natReports(case),
         evidence=tuple(sorted(finding.evidence, key=lambda each: each.at)),
         limits=_limits(case, traces),
         case=case,
@@ -81,7 +90,7 @@ def _unknown(case: Case) -> Finding:
 
 def _title(case: Case) -> str:
     side = case.focus
-    if side.session is None and side.requested is None:
+    if side.session is None and side.requested is None and side.refused is None:
         return f"The trace of {side.name}"
     if side is case.asking:
         return f"{side.name} asks for {case.nameOfOther(side)}"

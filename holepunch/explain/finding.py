@@ -21,11 +21,14 @@ from holepunch.explain.cause import Cause
 class Finding:
     """
     Why the session went as it did.
+
+    @ivar remedy: What to do in this very case, before what is to be done about the cause.
     """
 
     cause: Cause
     sentences: tuple[str, ...]
     evidence: tuple[Evidence, ...] = ()
+    remedy: str = ""
 
 
 Rule: TypeAlias = Callable[[Case], Finding | None]

@@ -11,11 +11,20 @@ from __future__ import annotations
 from holepunch.explain.case import Case, Evidence
 from holepunch.explain.cause import Cause
 from holepunch.explain.finding import Finding, Rule
+from holepunch.explain.relay import noRelay, stalled
 from holepunch.explain.side import STOPPED, Side
 from holepunch.explain.wording import capitalized, times
+from holepunch.peer.access import NOT_LET_IN
 from holepunch.punch import ConnectFailure, EventKind
 
 _BY_ERROR = {
+    "LoginRequired": Cause.LOGIN_REFUSED,
+    "LoginFailed": Cause.LOGIN_REFUSED,
+    "LoginUnsupported": Cause.LOGIN_REFUSED,
+    "InvitationFailed": Cause.INVITATION_FAILED,
+    "BadInvitation": Cause.INVITATION_FAILED,
+    "PeerIdentityChanged": Cause.PEER_KEY_CHANGED,
+    "ServiceNotProven": Cause.WRONG_IDENTITY,
     "UnknownPeer": Cause.PEER_UNKNOWN,
     "PeerNotListening": Cause.PEER_NOT_LISTENING,
     "SessionRefused": Cause.PEER_REFUSED,
@@ -99,6 +108,29 @@ def lostService(case: Case) -> Finding | None:
             case,
             Cause.SERVICE_LOST,
             f"{side.name} was registered, but the rendezvous service never answered its request.",
+        )
+    return None
+
+
+def notLetIn(case: Case) -> Finding | None:
+    """
+    The peer's user has decided so.
+    """
+    for side in case.sides:
+        if side.refused is None:
+            continue
+        name, reason = case.nameOfOther(side), side.refused.reason
+        isDecided = reason.startswith(NOT_LET_IN)
+        shown = f"{name} has the ID {side.refused.remotePeer}" if isDecided else reason
+        return Finding(
+            cause=Cause.NOT_LET_IN if isDecided else Cause.PEER_REFUSED,
+            sentences=(f"{side.name} did not let {name} in.",),
+            evidence=(case.evidence(side, side.refused.at, shown),),
+        )
+    side = case.focus
+    if side.error == "SessionRefused" and side.reason.startswith(NOT_LET_IN):
+        return _said(
+            case, Cause.NOT_LET_IN, f"{case.nameOfOther(side)} did not let {side.name} in."
         )
     return None
 
@@ -245,7 +277,10 @@ def unfinished(case: Case) -> Finding | None:
 
 BEFORE_PUNCHING: tuple[Rule, ...] = (
     unreachableService,
+    notLetIn,
+    noRelay,
     namedError,
+    stalled,
     lostService,
     stopped,
     noCommonFamily,

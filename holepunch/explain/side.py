@@ -17,15 +17,22 @@ from holepunch.errors import BadCandidate
 from holepunch.explain.record import Trace
 from holepunch.explain.wording import plain
 from holepunch.peer.events import (
+    Closed,
     Connected,
     Disconnected,
     Failed,
     Introduced,
     Mapped,
+    Moved,
     PeerEvent,
     Punched,
+    Refused,
     Registered,
+    RelayPair,
+    RelayTold,
     Requested,
+    Secured,
+    Suspected,
 )
 from holepunch.punch import Candidate, CandidateType, EventKind, PunchEvent
 
@@ -59,6 +66,12 @@ class Side:
         self.introduced = self._first(Introduced)
         self.connected = self._first(Connected)
         self.failed = self._first(Failed)
+        self.refused = self._first(Refused)
+        self.secured = self._first(Secured)
+        self.closed = self._first(Closed)
+        self.moves = [each for each in self._own if isinstance(each, Moved)]
+        self.doubts = [each for each in self._own if isinstance(each, Suspected)]
+        self.relayPairs = [each for each in self._own if isinstance(each, RelayPair)]
         self.requested = self._lastRequest()
         self.steps = [each.event for each in self._own if isinstance(each, Punched)]
         self.startedAt = self._start()
@@ -68,11 +81,14 @@ class Side:
     def _first(self, kind: type[_Event]) -> _Event | None:
         return next((each for each in self._own if isinstance(each, kind)), None)
 
-    def _all(self, kind: type[_Event]) -> list[_Event]:
+    def all(self, kind: type[_Event]) -> list[_Event]:
+        """
+        All events of a kind in the trace, of whatever session.
+        """
         return [each for each in self.trace.events if isinstance(each, kind)]
 
     def _lastRequest(self) -> Requested | None:
-        requests = self._all(Requested)
+        requests = self.all(Requested)
         if self.introduced is not None:
             if not self.introduced.isRequester:
                 return None
@@ -82,8 +98,9 @@ class Side:
     def _start(self) -> float:
         if self.requested is not None:
             return self.requested.at
-        if self.introduced is not None:
-            return self.introduced.at
+        first = self.introduced or self.refused
+        if first is not None:
+            return first.at
         return self.trace.events[0].at if self.trace.events else 0.0
 
     def _candidates(self, kind: EventKind, until: float = float("inf")) -> tuple[Candidate, ...]:
@@ -116,8 +133,13 @@ class Side:
     @property
     def endedAt(self) -> float:
         """
-        When the session had its outcome, or else the trace its end.
+        When the search for a path had its outcome, or else the trace its end. A relay does not end
+        it: something better is looked for.
         """
+        if self.connected is not None and self.connected.path == "relay":
+            ends = [each.at for each in self.moves if each.path == "direct"]
+            ends += [each.at for each in self.ofKind(EventKind.FAILED, EventKind.CLOSED)]
+            return min(ends, default=self.lastAt)
         outcome = self.connected or self.failed
         return self.lastAt if outcome is None else outcome.at
 
@@ -126,15 +148,42 @@ class Side:
         """
         Was the peer ever known to the service?
         """
-        return bool(self._all(Registered))
+        return bool(self.all(Registered))
 
     @property
     def registered(self) -> Registered | None:
         """
         The registration at the session's beginning.
         """
-        found = [each for each in self._all(Registered) if each.at <= self.startedAt]
+        found = [each for each in self.all(Registered) if each.at <= self.startedAt]
         return found[-1] if found else None
+
+    @property
+    def isLink(self) -> bool:
+        """
+        Could the connection have gone another way?
+        """
+        return bool(self.secured or self.closed or self.moves or self.relayPairs)
+
+    @property
+    def relayNews(self) -> list[RelayTold]:
+        """
+        What relays told, until the search was over.
+        """
+        return [each for each in self.all(RelayTold) if each.at <= self.endedAt]
+
+    @property
+    def attempts(self) -> list[Introduced | Failed]:
+        """
+        The further sessions in which the connection looked for another path.
+        """
+        return [
+            each
+            for each in self.trace.events
+            if isinstance(each, Introduced | Failed)
+            and self.session is not None
+            and each.continues == self.session
+        ]
 
     @property
     def disconnections(self) -> list[Disconnected]:
@@ -145,7 +194,7 @@ class Side:
         since = self.startedAt if self.isRegistered else float("-inf")
         return [
             each
-            for each in self._all(Disconnected)
+            for each in self.all(Disconnected)
             if since <= each.at <= self.endedAt and each.reason != STOPPED
         ]
 
@@ -183,7 +232,7 @@ class Side:
         """
         return [
             each
-            for each in self._all(Mapped)
+            for each in self.all(Mapped)
             if each.transport is transport
             and each.session in (None, self.session)
             and each.at <= self.endedAt

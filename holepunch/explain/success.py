@@ -12,11 +12,14 @@ from holepunch.address import Transport, isPrivateHost
 from holepunch.explain import mappings
 from holepunch.explain.case import Case, Evidence
 from holepunch.explain.cause import Cause
+from holepunch.explain.continuity import courseOf
 from holepunch.explain.finding import Finding
+from holepunch.explain.relay import directFinding, relayNote
 from holepunch.explain.side import Side
 from holepunch.explain.wording import listed, plain
 from holepunch.peer.events import Connected
 from holepunch.punch import EventKind
+from holepunch.rendezvous.introduction import RelayPolicy
 
 _LOST = ("PathLost", "ConnectionLost", "ConnectionAborted", "LocalStreamFailed")
 
@@ -35,6 +38,8 @@ def connected(case: Case) -> Finding | None:
         for each in side.ofKind(EventKind.SELECTED)[:1]
     ]
     evidence.append(case.evidence(side, path.at, "connected"))
+    if any(each.isLink for each in case.sides):
+        return _moving(case, sentences, evidence)
     lost = _loss(case)
     if lost is None:
         strangers = _strangers(case)
@@ -50,6 +55,49 @@ def connected(case: Case) -> Finding | None:
         cause=Cause.PATH_LOST,
         sentences=(*sentences, f"{words}."),
         evidence=(*evidence, lost),
+    )
+
+
+def _moving(case: Case, sentences: tuple[str, ...], evidence: list[Evidence]) -> Finding:
+    """
+    A connection that could move: which way did it go in the end?
+    """
+    course = courseOf(case)
+    evidence += [each for side in case.sides if (each := relayNote(case, side))]
+    cause = course.cause
+    if cause is None:
+        cause = Cause.CONNECTED
+        isRelayed = all(_staysRelayed(side) for side in case.sides if side.connected is not None)
+        if isRelayed and _isWanted(case):
+            sentences = (*sentences, "Nothing but a relay was wanted (--relay only).")
+        elif isRelayed:
+            cause = Cause.CONNECTED_BY_RELAY
+            direct = directFinding(case)
+            if direct is None:
+                words = "Why no direct path came through does not show: there was too little time."
+                sentences = (*sentences, words)
+            else:
+                sentences = (*sentences, *direct.sentences)
+                evidence += direct.evidence
+    return Finding(
+        cause=cause,
+        sentences=(*sentences, *course.sentences),
+        evidence=(*evidence, *course.evidence),
+    )
+
+
+def _staysRelayed(side: Side) -> bool:
+    isRelayed = side.connected is not None and side.connected.path == "relay"
+    return isRelayed and not any(each.path == "direct" for each in side.moves)
+
+
+def _isWanted(case: Case) -> bool:
+    """
+    Was nothing but a relay allowed?
+    """
+    return any(
+        each.introduced is not None and each.introduced.relay is RelayPolicy.ONLY
+        for each in case.sides
     )
 
 
@@ -77,7 +125,7 @@ def _why(case: Case, side: Side, path: Connected) -> list[str]:
     """
     other = case.nameOfOther(side)
     if path.path == "relay":
-        return ["Nothing more direct came through in time."]
+        return []
     if path.candidate == "host" and isPrivateHost(path.remote.host):
         return [
             "Both are in one private network, and the way inside is preferred to the one through"

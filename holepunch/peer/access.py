@@ -33,6 +33,11 @@ from holepunch.rendezvous.introduction import SessionEnd
 
 _CANDIDATES = 256
 
+NOT_LET_IN = "the peer does not let you in"
+"""
+What a refusal begins with that the peer's user has decided on.
+"""
+
 
 @attrs.frozen(kw_only=True)
 class AccessRequest:
@@ -237,9 +242,7 @@ class Access:
             self._log.failure("the authoriser failed, so nobody is let in")
             raise SessionRefused("the peer cannot tell whom it lets in: tell its user") from None
         if isAllowed is not True:
-            raise SessionRefused(
-                f"the peer does not let you in: its user can allow your ID, {remote}"
-            )
+            raise SessionRefused(f"{NOT_LET_IN}: its user can allow your ID, {remote}")
 
 
 @attrs.define

@@ -19,7 +19,7 @@ from holepunch.cli.output import JSONOutput
 from holepunch.cli.peering import withPeer
 from holepunch.identity import Identity
 from holepunch.peer import FixedHostAddresses, Peer
-from tests.peer.network import Network
+from tests.peer.network import AddressesOf, Network
 
 
 class Told(JSONOutput):
@@ -76,8 +76,8 @@ class CommandTestCase(SynchronousTestCase):
         @param hosts: Which addresses the machine says that it has, if not its own.
         """
         host = self.network.internet.host(hostName)
-        addresses = host.addresses if hosts is None else hosts
-        makePeer: Any = functools.partial(Peer, hostAddresses=FixedHostAddresses(addresses))
+        addresses = AddressesOf(host) if hosts is None else FixedHostAddresses(hosts)
+        makePeer: Any = functools.partial(Peer, hostAddresses=addresses)
         return Deferred.fromCoroutine(
             withPeer(
                 host.reactor,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 
 from holepunch.address import Transport
 from holepunch.cli.trace import readTrace
@@ -16,11 +17,13 @@ from holepunch.explain import Cause, Explanation, Trace, explain
 from holepunch.lab import Topology
 from holepunch.nat.packet import Packet
 from holepunch.peer import Peer, SessionOptions
+from holepunch.rendezvous.introduction import RelayPolicy
 from tests.cli.network import CommandTestCase, Told
 from tests.explain.middlebox import accept
-from tests.peer.network import EchoFactory, Network
+from tests.peer.network import EchoFactory, Network, RecorderFactory
 
 CONES = "port-restricted/port-restricted"
+AUTO = frozenset(Transport)
 TCP = frozenset({Transport.TCP})
 UDP = frozenset({Transport.UDP})
 
@@ -44,11 +47,13 @@ class StageTestCase(CommandTestCase):
 
     patience = 10.0
 
-    def stage(self, topology: Topology | str) -> Network:
+    def stage(self, topology: Topology | str, relay: Sequence[int] | None = None) -> Network:
         """
         Build the network.
+
+        @param relay: The ports of the service's relay, if it has one.
         """
-        network = self.network = Network(topology)
+        network = self.network = Network(topology, relay=relay)
         self.addCleanup(network.stop)
         self.files = Path(self.mktemp())
         self.files.mkdir()
@@ -62,6 +67,7 @@ class StageTestCase(CommandTestCase):
         use: Callable[[Peer], Any],
         name: str,
         hosts: Sequence[str] | None = None,
+        authoriser: Any = None,
         **changes: Any,
     ) -> Any:
         """
@@ -70,7 +76,9 @@ class StageTestCase(CommandTestCase):
         @param hosts: Which addresses the machine says that it has, if not its own.
         """
         options = self.options(trace=self.files / f"{name}.trace", timeout=30.0, **changes)
-        running = self.start(host, use, Told(), name=name, options=options, hosts=hosts)
+        running = self.start(
+            host, use, Told(), name=name, options=options, hosts=hosts, authoriser=authoriser
+        )
         self.commands[name] = running
         return running
 
@@ -94,6 +102,7 @@ class StageTestCase(CommandTestCase):
         target: str = "bob",
         stay: float = 0.0,
         name: str = "alice",
+        relay: RelayPolicy = RelayPolicy.AUTO,
         **changes: Any,
     ) -> Any:
         """
@@ -101,7 +110,7 @@ class StageTestCase(CommandTestCase):
         """
 
         async def use(peer: Peer) -> None:
-            options = SessionOptions(transports=transports, timeout=self.patience)
+            options = SessionOptions(transports=transports, timeout=self.patience, relay=relay)
             path = await peer.openPingPath(target, options)
             if stay:
                 lost: Deferred[None] = path.whenLost()
@@ -110,6 +119,27 @@ class StageTestCase(CommandTestCase):
             path.close()
 
         return self.command("alice", use, name, **changes)
+
+    def connect(self, transports: frozenset[Transport], stay: float = 0.0, **changes: Any) -> Any:
+        """
+        Let alice open a stream, and use it for some seconds.
+        """
+
+        async def use(peer: Peer) -> None:
+            options = SessionOptions(transports=transports, timeout=self.patience)
+            factory = RecorderFactory()
+            recorder: Any = await peer.connectEndpoint("bob", options).connect(factory)
+            reactor: Any = self.network.internet.host("alice").reactor
+            beating = LoopingCall(recorder.transport.write, b"beat")
+            beating.clock = reactor
+            beating.start(0.5)
+            try:
+                await recorder.lost.addTimeout(stay, reactor, lambda result, seconds: None)
+            finally:
+                beating.stop()
+            recorder.transport.loseConnection()
+
+        return self.command("alice", use, "alice", **changes)
 
     def session(self, transports: frozenset[Transport], seconds: float = 40.0, **more: Any) -> None:
         """

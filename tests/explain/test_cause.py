@@ -44,4 +44,4 @@ class CauseTests(SynchronousTestCase):
         files = Path(__file__).parent.glob("test_*.py")
         source = "".join(file.read_text() for file in files)
         for cause in Cause:
-            self.assertIn(f"Cause.{cause.name}", source)
+            self.assertTrue(f"Cause.{cause.name}" in source, cause)
