@@ -10,10 +10,13 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch import Identity, Peer
-from holepunch.errors import RendezvousError, SessionRefused
+from holepunch.address import Transport
+from holepunch.errors import NameTaken, RendezvousError, SessionRefused
+from holepunch.peer import SessionOptions
 from tests.program import PATIENCE, Program, ProgramTestCase, reactor
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -61,8 +64,9 @@ class RunExamples(ProgramTestCase):
         self.addCleanup(peer.stopService)
         return peer
 
-    async def connect(self, peer: Peer, target: str) -> Recorder:
-        endpoint = peer.connectEndpoint(target)
+    async def connect(self, peer: Peer, target: str, *transports: Transport) -> Recorder:
+        options = SessionOptions(transports=frozenset(transports or Transport))
+        endpoint = peer.connectEndpoint(target, options)
         protocol = await endpoint.connect(Factory.forProtocol(Recorder))
         assert isinstance(protocol, Recorder)
         return protocol
@@ -131,12 +135,108 @@ class RunExamples(ProgramTestCase):
         await program.says(f"{alice.peerID.short} registered as alice")
         connecting = self.peer(rendezvous, bob)
         for _ in range(3):
-            protocol = await self.connect(connecting, "alice")
+            # Over UDP, a later stream would need no session of its own.
+            protocol = await self.connect(connecting, "alice", Transport.TCP)
             assert protocol.transport is not None
             protocol.transport.loseConnection()
         with self.assertRaisesRegex(SessionRefused, "three sessions a minute"):
-            await self.connect(connecting, "alice")
+            await self.connect(connecting, "alice", Transport.TCP)
         self.assertNotIn("mallory", program.said)
+
+    async def test_byFile(self) -> None:
+        """
+        Two programs greet each other by what they told each other in files.
+        """
+        stun = str(self.service.assistAddresses[0])
+        ids = {}
+        for name in ("a", "b"):
+            asked = self.run_("by_file.py", f"{name}.pem")
+            self.assertEqual(await asked.exits(), 0, asked.said)
+            ids[name] = asked.said.strip()
+        sides = [
+            self.run_("by_file.py", f"{one}.pem", ids[two], f"{one}.txt", f"{two}.txt", stun)
+            for one, two in (("a", "b"), ("b", "a"))
+        ]
+        for side, other in zip(sides, ("b", "a"), strict=True):
+            self.assertEqual(await side.exits(), 0, side.said)
+            self.assertIn(f"the other side says: hello, I am {ids[other][:8]}", side.said)
+
+    async def test_reservedNames(self) -> None:
+        """
+        A name is for the peer that the operator gave it to, and for nobody else.
+        """
+        alice, bob = Identity.generate(), Identity.generate()
+        names = Path(self.mktemp())
+        names.write_text(f"Alice {alice.peerID}\n")
+        program = self.run_("reserved_names.py", str(names.absolute()), "127.0.0.1", "0", "0")
+        rendezvous = (await program.says("the service listens: ")).split()[-1]
+        for identity, name in ((bob, "alice"), (alice, "bob")):
+            with self.assertRaisesRegex(NameTaken, f"the name {name} is not yours"):
+                await self.peer(rendezvous, identity, name).whenRegistered()
+        listening = self.peer(rendezvous, alice, "alice")
+        await listening.listenEndpoint().listen(Factory.forProtocol(Recorder))
+        protocol = await self.connect(self.peer(rendezvous, bob), "alice")
+        assert protocol.transport is not None
+        protocol.transport.loseConnection()
+
+    async def test_askMe(self) -> None:
+        """
+        Who is let in, and who is not, is typed.
+        """
+        program = self.run_("ask_me.py", self.rendezvous, "door")
+        await program.says("door is ready")
+        peer = self.peer(self.rendezvous, name="visitor")
+        refused = Deferred.fromCoroutine(self.connect(peer, "door"))
+        await program.says(f"{peer.peerID.short}, who says visitor wants to connect")
+        program.types("n")
+        with self.assertRaisesRegex(SessionRefused, "does not let you in"):
+            await refused
+        admitted = Deferred.fromCoroutine(self.connect(peer, "door"))
+        while program.said.count("wants to connect") < 2:
+            await deferLater(reactor, 0.05)
+        program.types("y")
+        protocol = await admitted
+        assert protocol.transport is not None
+        protocol.transport.write(b"thank you")
+        await protocol.hears(b"thank you")
+        protocol.transport.loseConnection()
+
+    async def test_dynamicForward(self) -> None:
+        """
+        The endpoint in the file is told to others, and is where they connect to.
+        """
+        port = reactor.listenTCP(0, Factory())
+        number = port.getHost().port
+        await port.stopListening()
+        file = Path(self.mktemp()).absolute()
+        file.write_text(f"127.0.0.1:{number}\n")
+        program = self.run_("dynamic_forward.py", self.rendezvous, "home", str(file), str(number))
+        await program.says(f"reachable at 127.0.0.1:{number}")
+        await program.says("home is ready")
+        protocol = await self.connect(self.peer(self.rendezvous), "home")
+        assert protocol.transport is not None
+        protocol.transport.write(b"is anybody home?")
+        await protocol.hears(b"is anybody home?")
+        protocol.transport.loseConnection()
+        file.unlink()
+        protocol = await self.connect(self.peer(self.rendezvous), "home")
+        assert protocol.transport is not None
+        protocol.transport.loseConnection()
+        self.assertIn("no forwarded port: ", program.said)
+
+    async def test_stayPut(self) -> None:
+        """
+        What is typed comes back, over a path that the program's own chooser has taken.
+        """
+        echo = self.run_("echo_peer.py", self.rendezvous, "echo")
+        await echo.says("echo is ready: ")
+        program = self.run_("stay_put.py", self.rendezvous, "echo")
+        program.types("is anybody there?")
+        await program.says("taking a direct path")
+        await program.says("is anybody there?")
+        program.closesInput()
+        self.assertEqual(await program.exits(), 0, program.said)
+        self.assertEqual(program.said.count("taking a"), 1)
 
     async def test_natCheck(self) -> None:
         """
@@ -192,11 +292,16 @@ class AllExamples(SynchronousTestCase):
 
     TESTS = {
         "aioice_pair.py": RunExamples.test_aioicePair,
+        "ask_me.py": RunExamples.test_askMe,
         "asyncio_stream.py": RunExamples.test_asyncioStream,
+        "by_file.py": RunExamples.test_byFile,
         "chat.py": RunExamples.test_chat,
+        "dynamic_forward.py": RunExamples.test_dynamicForward,
         "echo_peer.py": RunExamples.test_echoPeer,
         "nat_check.py": RunExamples.test_natCheck,
         "private_service.py": RunExamples.test_privateService,
+        "reserved_names.py": RunExamples.test_reservedNames,
+        "stay_put.py": RunExamples.test_stayPut,
     }
 
     def test_covered(self) -> None:

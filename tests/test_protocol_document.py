@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from holepunch.address import Transport, TransportAddress
 from holepunch.identity import Identity
 from holepunch.peer.assist import AssistClient
+from holepunch.peer.signalling import Description, TextSignalling
 from holepunch.punch import Candidate, CandidateType, Credentials, gatheredCandidate
 from holepunch.punch.checks import Authenticator
 from holepunch.punch.role import Role
@@ -228,6 +229,7 @@ def examples() -> dict[str, str]:
         "nominating check": render(frameRows(nominatingCheck())),
         "login": login(),
         "invitation": invitation(),
+        "description": description(),
         "peer ID": Identity(Ed25519PrivateKey.from_private_bytes(bytes(32))).peerID.text,
     }
 
@@ -280,6 +282,28 @@ def invitation() -> str:
             *lines,
         )
     )
+
+
+def description() -> str:
+    """
+    What alice says over a channel, where there is no service.
+    """
+    identity = Identity(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    other = Identity(Ed25519PrivateKey.from_private_bytes(b"\x01" * 32))
+    written: list[str] = []
+    signalling = TextSignalling(identity.peerID, other.peerID, written.append)
+    mapped = gatheredCandidate(
+        CandidateType.SERVER_REFLEXIVE, Transport.UDP, ALICE_MAPPED, base=ALICE, server=ASSIST.host
+    )
+    signalling.send(
+        Description(
+            peerID=identity.peerID,
+            credentials=Credentials.generate(fixedRandom("description")),
+            transports=tuple(Transport),
+            candidates=(*(hostCandidate(each) for each in Transport), mapped),
+        )
+    )
+    return written[0]
 
 
 def filled(document: str) -> str:

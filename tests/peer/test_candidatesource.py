@@ -4,7 +4,9 @@ Tests for L{holepunch.peer.candidatesource}, and for sessions with other strateg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -26,6 +28,7 @@ from holepunch.rendezvous.introduction import RelayPolicy
 from tests.peer.network import EchoFactory, Network, RecorderFactory
 from tests.peer.test_scenarios import ScenarioTestCase
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "extending.md"
 PUBLIC = "31.2.0.1:40000"
 
 
@@ -172,3 +175,17 @@ class SessionTests(ScenarioTestCase):
         config = PeerConfig(nomination=Watched())
         connected = self.reach(network, SessionOptions(relay=RelayPolicy.NEVER), {"config": config})
         self.assertIn(connected.remote.host, chosen)
+
+    def test_documented(self) -> None:
+        """
+        The strategy that docs/extending.md shows works, and waits for half a second at most.
+        """
+        [code] = re.findall(r"```python\n(@attrs.*?)```", DOCUMENT.read_text("utf-8"), re.S)
+        names: dict[str, Any] = {"attrs": attrs, "Choice": Choice}
+        exec(code, names)
+        network = self.build("port-restricted/port-restricted")
+        config = PeerConfig(nomination=names["NearestFirst"]())
+        connected = self.reach(
+            network, SessionOptions(transports=frozenset(Transport)), {"config": config}
+        )
+        self.assertLess(connected.seconds, 1.0)
