@@ -100,7 +100,15 @@ class Links:
         The link that a session brought about, or continues.
         """
         introduction = session.introduction
-        return self._links.get(introduction.continues or introduction.sessionID)
+        link = self._links.get(introduction.continues or introduction.sessionID)
+        # The service names sessions, and with that links: it must not pass one peer off as another.
+        return link if link is not None and link.remote == introduction.remote else None
+
+    def knows(self, sessionID: str) -> bool:
+        """
+        Is there a link that this session brought about? It may have outlived it.
+        """
+        return sessionID in self._links
 
     # --- one at a time ----------------------------------------------------------------------
 

@@ -477,8 +477,10 @@ class Sessions:
             raise RendezvousError("the rendezvous service introduced this peer to itself")
         if not introduction.transports:
             raise RendezvousError("the rendezvous service named no transport for the session")
-        if introduction.sessionID in self._sessions or self._demultiplexer.knows(
-            introduction.local.ufrag
+        if (
+            introduction.sessionID in self._sessions
+            or self.links.knows(introduction.sessionID)
+            or self._demultiplexer.knows(introduction.local.ufrag)
         ):
             raise RendezvousError("the rendezvous service introduced two sessions as one")
 
