@@ -238,6 +238,19 @@ class MeetingTests(OutOfBandTestCase):
         near, far = self.open(ALICE, stun=()), self.open(BOB, stun=())
         self.assertEqual(self.assertTalk(near, far).candidate, "host")
 
+    def test_silentServers(self) -> None:
+        """
+        Servers that do not answer are waited for two seconds, and no longer.
+        """
+        self.begin("port-restricted")
+        silent = ["5.1.0.1:9", "5.2.0.1:9"]
+        near, far = self.open(ALICE, stun=silent), self.open(BOB, stun=silent)
+        self.network.internet.advance(1.9)
+        self.assertEqual(self.channel.said, [])
+        self.network.internet.advance(0.2)
+        self.assertEqual(len(self.channel.said), 2)
+        self.assertTalk(near, far)
+
     def test_noWay(self) -> None:
         """
         Where there is no way, both are told.
