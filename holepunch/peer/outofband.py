@@ -41,7 +41,13 @@ from holepunch.peer.securestream import SecureStream
 from holepunch.peer.session import Session, SessionPath
 from holepunch.peer.signalling import Description, MoreCandidates, Receiver, SignallingMessage
 from holepunch.punch import Candidate, Credentials, TCPFlow
-from holepunch.rendezvous.introduction import EndReason, Introduction, RelayPolicy, SessionEnd
+from holepunch.rendezvous.introduction import (
+    EndReason,
+    Introduction,
+    RelayPolicy,
+    SessionEnd,
+    Ticket,
+)
 
 STREAM = b"holepunch"
 
@@ -50,6 +56,9 @@ _DESCRIPTIONS = 3
 _CANDIDATES = 16
 _PACING = 0.05
 _GRACE = 1.0
+
+# Public STUN servers are asked without one.
+_NO_TICKET = Ticket(name="none", key=b"")
 
 _DEFAULT_OPTIONS = SessionOptions(transports=frozenset(Transport), relay=RelayPolicy.NEVER)
 
@@ -291,7 +300,7 @@ class _Meeting:
                 local=self._credentials,
                 remoteCredentials=description.credentials,
                 remoteCandidates=self._few(description.candidates),
-                ticket=None,
+                ticket=_NO_TICKET,
             ),
             self._ports,
             self._hearing,

@@ -3,7 +3,7 @@ The TLS 1.3 handshake inside QUIC, with both identities pinned (RFC 9001, RFC 84
 
 Owns: which certificate we show, which one we believe, and the server's side of the handshake.
 Knows nothing of: packets and streams.
-Driven by: L{holepunch.peer.quiccore}, through qh3's L{QuicTlsBridge}.
+Driven by: L{holepunch.peer.quiccore}, through qh3's C{QuicTlsBridge}.
 
 qh3's client shows a certificate to a server that asks for one, but its server cannot ask. Hence the
 server's side is written here, out of qh3's building blocks: one flight with a CertificateRequest,

@@ -171,7 +171,6 @@ class Introduction:
     @ivar remoteCredentials: The other side's.
     @ivar remoteCandidates: Everything that the service may tell of the other side so far.
     @ivar ticket: For assist requests of this session: the service passes on what it observes.
-        C{None} where no service has a part in it.
     @ivar use: What a path for datagrams is used for.
     @ivar relay: May a relay carry the data? C{NEVER} where the service has none.
     @ivar relayLocal: This side's credentials for checks through the relay.
@@ -191,7 +190,7 @@ class Introduction:
     local: Credentials
     remoteCredentials: Credentials = attrs.field(repr=False)
     remoteCandidates: tuple[Candidate, ...]
-    ticket: Ticket | None
+    ticket: Ticket
     use: Use = Use.STREAMS
     relay: RelayPolicy = RelayPolicy.NEVER
     relayLocal: Credentials | None = None
