@@ -177,7 +177,10 @@ class Asking:
     def _findLink(self, target: str, options: SessionOptions) -> Link | None:
         expected = self._access.expected(target)
         link = self._links.find(target, options)
-        return link if link is not None and expected in (None, link.remote) else None
+        if link is None or expected == link.remote:
+            return link
+        # Whoever asked for us bore that name then, which says nothing about whose it is now.
+        return link if expected is None and link.introduction.isRequester else None
 
     def _mayShare(self, options: SessionOptions) -> bool:
         """

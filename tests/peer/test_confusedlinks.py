@@ -4,7 +4,7 @@ Links and sessions that a service takes for one another: nothing reaches whom it
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -15,7 +15,7 @@ from holepunch.identity import Identity
 from holepunch.peer.events import Introduced
 from holepunch.rendezvous.client import RendezvousClient
 from holepunch.rendezvous.introduction import Introduction
-from tests.peer.network import RecorderFactory
+from tests.peer.network import EchoFactory, Recorder, RecorderFactory
 from tests.peer.test_links import UDP
 from tests.peer.test_staying import StayingTestCase
 
@@ -24,7 +24,7 @@ MEANT = Identity.generate().peerID
 
 class ConfusedLinkTests(StayingTestCase):
     """
-    Alice has a link with bob that has outlived its first session, and asks for somebody else.
+    Alice has a link with bob, and asks for somebody else.
     """
 
     def test_otherPeersLink(self) -> None:
@@ -54,3 +54,21 @@ class ConfusedLinkTests(StayingTestCase):
         assert isinstance(settled[0], Failure), settled
         self.assertIsInstance(settled[0].value, HolepunchError)
         heart.check(self)
+
+    def test_nameOfBefore(self) -> None:
+        """
+        Who has connected to us under a name is not who we reach by it, once that is another's.
+        """
+        network = self.build("port-restricted/port-restricted")
+        network.listen(self.alice, EchoFactory())
+        endpoint = self.bob.connectEndpoint("alice", UDP)
+        network.waitFor(endpoint.connect(RecorderFactory()))
+        carol = network.peer("bob", "carol")
+        network.listen(carol, EchoFactory())
+        network.waitFor(carol.whenRegistered())
+        registry: Any = network.service.exchange.registry
+        registry.find = lambda target, find=registry.find: find("carol")
+        endpoint = self.alice.connectEndpoint("bob", UDP)
+        protocol = cast(Recorder, network.waitFor(endpoint.connect(RecorderFactory())))
+        transport: Any = protocol.transport
+        self.assertEqual(transport.getPeer().peerID, carol.peerID)

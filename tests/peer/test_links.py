@@ -135,7 +135,7 @@ class StreamTests(LinkTestCase):
         echo = EchoFactory()
         self.network.listen(self.alice, echo)
         self.assertEchoes(self.connect())
-        endpoint = self.bob.connectEndpoint("alice", UDP)
+        endpoint = self.bob.connectEndpoint(self.alice.peerID.text, UDP)
         protocol = cast(Recorder, self.network.waitFor(endpoint.connect(RecorderFactory())))
         self.assertEchoes(protocol)
         self.assertEqual(len(self.told(Introduced, "bob")), 1)
