@@ -40,6 +40,7 @@ _HOLE = "hole in a NAT"
 _TICKS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 # Light, dark. The light colours are also those of a viewer that knows no dark mode.
+_LONG = 10.0
 _COLOURS = {
     "page": ("#ffffff", "#161b22"),
     "frame": ("#d0d7de", "#30363d"),
@@ -56,6 +57,7 @@ _COLOURS = {
 _KIND_COLOURS = {
     MessageKind.SIGNAL: ("#57606a", "#8b949e"),
     MessageKind.ASSIST: ("#9a8c98", "#a39fab"),
+    MessageKind.RELAY: ("#8250df", "#d2a8ff"),
     MessageKind.PUNCH: ("#bc4c00", "#ffa657"),
     MessageKind.PROOF: ("#0969da", "#79c0ff"),
     MessageKind.STREAM: ("#1a7f37", "#56d364"),
@@ -96,6 +98,10 @@ def _style() -> str:
 class _Point:
     x: float
     y: float
+
+
+def _tick(seconds: float) -> str:
+    return f"{seconds * 1000:.10g} ms" if seconds < _LONG else f"{seconds:.10g} s"
 
 
 def _number(value: float) -> str:
@@ -195,7 +201,7 @@ class _Drawing:
                 continue
             lastY = y
             self._line(_Point(64, y), _Point(right, y), "grid-s", 1)
-            self._text(_Point(58, y + 4), f"{seconds * 1000:.10g} ms", "faint small", "end")
+            self._text(_Point(58, y + 4), _tick(seconds), "faint small", "end")
         for start, end in time.silences:
             top, bottom = _Point(50, time.at(start) + 12), _Point(50, time.at(end) - 12)
             self._line(top, bottom, "line-s", 2, "2 6")
@@ -250,13 +256,16 @@ class _Drawing:
             self._cross(end, direction)
         textAngle = angle if direction > 0 else angle - 180 * math.copysign(1, angle)
         slope = (end.y - start.y) / (end.x - start.x)
-        x = start.x + direction * 14
+        # What goes to and from the relay has its words where it arrives: it leaves together with
+        # what goes to and from the service.
+        isAtEnd = message.kind is MessageKind.RELAY
+        x = end.x - direction * 18 if isAtEnd else start.x + direction * 14
         y = start.y + slope * (x - start.x) - 5
         self._text(
             _Point(x, y),
             message.label,
             f"{style}{' small' if isMinor else ' bold'}",
-            "start" if direction > 0 else "end",
+            "start" if (direction > 0) is not isAtEnd else "end",
             textAngle,
         )
 

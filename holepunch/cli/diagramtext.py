@@ -17,6 +17,7 @@ from holepunch.cli.sequencediagram import (
     Note,
     ParticipantKind,
     SequenceDiagram,
+    moment,
 )
 
 #: Below so many columns there is no picture, but a list.
@@ -26,6 +27,7 @@ _GUTTER = 9
 _STYLES = {
     MessageKind.SIGNAL: "bright_black",
     MessageKind.ASSIST: "bright_black",
+    MessageKind.RELAY: "magenta",
     MessageKind.PUNCH: "yellow",
     MessageKind.PROOF: "blue",
     MessageKind.STREAM: "green",
@@ -46,14 +48,10 @@ def renderText(diagram: SequenceDiagram, width: int) -> Text:
     return _Picture(diagram, min(width, _WIDEST)).draw()
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"
-
-
 def _list(diagram: SequenceDiagram) -> Text:
     text = Text(f"{diagram.title}\n{diagram.subtitle}\n")
     for message in diagram.messages:
-        line = f"{_milliseconds(message.sentAt):>8}  {message.sender} → {message.receiver}: "
+        line = f"{moment(message.sentAt):>8}  {message.sender} → {message.receiver}: "
         line += message.label
         if message.stoppedBy is not None:
             line += f" (dropped by {message.stoppedBy})"
@@ -123,11 +121,11 @@ class _Picture:
         self._head()
         moments = [_Moment(each.sentAt, each) for each in diagram.messages]
         moments += [_Moment(each.at, each) for each in diagram.notes]
-        for moment in sorted(moments, key=lambda each: each.at):
-            if isinstance(moment.what, Message):
-                self._message(moment.what)
+        for each in sorted(moments, key=lambda each: each.at):
+            if isinstance(each.what, Message):
+                self._message(each.what)
             else:
-                self._note(moment.what)
+                self._note(each.what)
         self._conclusion()
         self._legend()
         return Text("\n").join(self._rows)
@@ -157,13 +155,13 @@ class _Picture:
         start, end = self._columns[message.sender], self._columns[message.end]
         style = _STYLES[message.kind]
         row = self._lifelines(message.sentAt)
-        row.put(0, f"{_milliseconds(message.sentAt):>{_GUTTER - 2}}", "dim")
+        row.put(0, f"{moment(message.sentAt):>{_GUTTER - 2}}", "dim")
         isRight = end > start
         left, right = (start + 1, end) if isRight else (end + 1, start)
         row.put(left, "─" * (right - left), style)
         if message.stoppedBy is None:
             row.put(right - 1 if isRight else left, "▶" if isRight else "◀", style)
-            arrives = f"{_milliseconds(message.arrivedAt):>7}"
+            arrives = f"{moment(message.arrivedAt):>7}"
             row.put(self._width - _GUTTER + 2, arrives, "dim")
         else:
             row.put(right - 1 if isRight else left, "✗", _STOPPED)
@@ -193,7 +191,7 @@ class _Picture:
 
     def _note(self, note: Note) -> None:
         row = self._lifelines(note.at)
-        row.put(0, f"{_milliseconds(note.at):>{_GUTTER - 2}}", "dim")
+        row.put(0, f"{moment(note.at):>{_GUTTER - 2}}", "dim")
         column = self._columns[note.participant]
         row.put(column, "●", "green")
         isLast = note.participant == self._diagram.names[-1]

@@ -29,7 +29,7 @@ from holepunch.cli.options import jsonOption
 from holepunch.cli.output import jsonLine, makeOutput
 from holepunch.cli.outputfile import OutputFile
 from holepunch.cli.running import Status, statusOf
-from holepunch.cli.sequencediagram import SequenceDiagram
+from holepunch.cli.sequencediagram import SequenceDiagram, moment
 from holepunch.cli.trace import readTrace
 from holepunch.errors import CannotWrite, HolepunchError
 from holepunch.explain import Explanation
@@ -130,7 +130,7 @@ def explanationAsText(explanation: Explanation, diagram: SequenceDiagram, consol
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(justify="right", no_wrap=True)
         for each in explanation.evidence:
-            table.add_row(f"{each.at * 1000:.0f} ms", Text(each.name), Text(each.text))
+            table.add_row(moment(each.at), Text(each.name), Text(each.text))
         parts += [Text(), Text("What shows it", "bold"), Padding(table, (0, 0, 0, 2))]
     parts += [Text(each, "dim") for each in ("", *explanation.limits) if explanation.limits]
     if diagram.messages:

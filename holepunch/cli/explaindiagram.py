@@ -23,9 +23,11 @@ from holepunch.cli.sequencediagram import (
     SequenceDiagram,
 )
 from holepunch.cli.sessiondiagram import SERVICE, diagramSession
-from holepunch.explain import Explanation
+from holepunch.cli.sessionrelay import RELAY, allocationArrows, moveNotes
+from holepunch.explain import Cause, Explanation
+from holepunch.explain.continuity import isGoodbye
 from holepunch.explain.side import Side
-from holepunch.peer.events import Mapped, PeerEvent, Punched
+from holepunch.peer.events import Mapped, PairNews, PeerEvent, Punched
 from holepunch.punch import ConnectFailure, EventKind, PunchEvent
 
 # A picture has no place for more.
@@ -33,7 +35,9 @@ _MOST_STEPS = 300
 _MOST_TRIES = 3
 _LONGEST_NAME = 16
 _FLIGHT = 0.02
-_RESERVED = (SERVICE, "NAT")
+_RESERVED = (SERVICE, RELAY, "NAT")
+# What happens so long after a path was chosen is not the search for it.
+_AFTERWARDS = 2.0
 
 
 def drawExplanation(explanation: Explanation) -> SequenceDiagram:
@@ -45,12 +49,8 @@ def drawExplanation(explanation: Explanation) -> SequenceDiagram:
     asking, asked = case.asking, case.asked
     if asking is not None and asked is not None and asking.introduced and asked.introduced:
         one, two = _names(asking.name, asked.name)
-        path = asking.connected
-        diagram = diagramSession(
-            (one, _bounded(asking)),
-            (two, _bounded(asked)),
-            f"{path.path} {path.transport.value.upper()} path" if path is not None else "",
-        )
+        conclusion = "" if explanation.cause is Cause.PATH_LOST else _lastPath(asking)
+        diagram = diagramSession((one, _bounded(asking)), (two, _bounded(asked)), conclusion)
         return attrs.evolve(diagram, subtitle=subtitle)
     side = case.focus
     name, other = _names(side.name, case.nameOfOther(side))
@@ -70,6 +70,17 @@ def _names(one: str, other: str) -> tuple[str, str]:
     return found[0], found[1]
 
 
+def _lastPath(side: Side) -> str:
+    """
+    What the connection went by in the end.
+    """
+    moves = [each for each in side.moves if not isGoodbye(side, each)]
+    paths = [each for each in (side.connected, *moves) if each is not None and each.path]
+    if not paths or paths[-1].transport is None:
+        return ""
+    return f"{paths[-1].path} {paths[-1].transport.value.upper()} path"
+
+
 def _bounded(side: Side) -> list[PeerEvent]:
     """
     The events to draw: not too many, none from before the session but what is needed to understand
@@ -79,9 +90,16 @@ def _bounded(side: Side) -> list[PeerEvent]:
         each
         for each in side.trace.events
         if getattr(each, "session", side.session) in (None, side.session)
+        and not isGoodbye(side, each)
     ]
-    steps = [each for each in events if isinstance(each, Punched)]
-    ends = [each for each in steps if each.event.kind in (EventKind.SELECTED, EventKind.LOST)]
+    chosen = [each.at for each in side.ofKind(EventKind.SELECTED)]
+    until = min(chosen, default=float("inf")) + _AFTERWARDS
+    steps = [each for each in events if isinstance(each, Punched) and each.at < until]
+    ends = [
+        each
+        for each in events
+        if isinstance(each, Punched) and each.event.kind in (EventKind.SELECTED, EventKind.LOST)
+    ]
     drawn = {id(each) for each in (*steps[:_MOST_STEPS], *ends[:2])}
     others = itertools.count()
     bounded = [
@@ -123,16 +141,17 @@ class _OneSided:
         All that is known.
         """
         self._addService()
+        self._addRelay()
         answered = {each.remote for each in self._side.ofKind(EventKind.CHECK_ANSWERED)}
-        tries: Counter[tuple[EventKind, TransportAddress | None]] = Counter()
+        tries: Counter[tuple[EventKind, str]] = Counter()
         for step in self._side.steps[:_MOST_STEPS]:
             if step.remote is None:
                 continue
             if isPrivateHost(step.remote.host) and step.remote not in answered:
                 self._vain[step.remote.host] = None
                 continue
-            tries[(step.kind, step.remote)] += 1
-            if tries[(step.kind, step.remote)] <= _MOST_TRIES:
+            tries[(step.kind, step.remote.host)] += 1
+            if tries[(step.kind, step.remote.host)] <= _MOST_TRIES:
                 self._addStep(step, step.remote in answered)
         self._messages.sort(key=lambda each: each.sentAt)
         tried = ", ".join(self._vain)
@@ -142,6 +161,7 @@ class _OneSided:
             participants=(
                 Participant(name=self._name, kind=ParticipantKind.PEER, detail=self._host()),
                 Participant(name=SERVICE, kind=ParticipantKind.SERVICE),
+                *self._relay(),
                 Participant(name=self._other, kind=ParticipantKind.PEER, detail="not seen"),
             ),
             messages=tuple(self._messages),
@@ -154,7 +174,9 @@ class _OneSided:
 
     def _add(self, sentAt: float, arrivedAt: float, ends: tuple[str, str], label: str) -> None:
         kind = MessageKind.PUNCH
-        if SERVICE in ends:
+        if RELAY in ends:
+            kind = MessageKind.RELAY
+        elif SERVICE in ends:
             kind = MessageKind.ASSIST if label.startswith("STUN") else MessageKind.SIGNAL
         elif "success" in label or "nominating" in label:
             kind = MessageKind.PROOF
@@ -190,6 +212,21 @@ class _OneSided:
                 self._add(each.at - flight, each.at, back, f"STUN: you are {each.mapped}")
         for lost in side.disconnections[:_MOST_TRIES]:
             self._add(lost.at, lost.at + flight, out, "main connection lost")
+
+    def _relay(self) -> tuple[Participant, ...]:
+        isThere = any(RELAY in (each.sender, each.receiver) for each in self._messages)
+        return (Participant(name=RELAY, kind=ParticipantKind.SERVICE),) if isThere else ()
+
+    def _addRelay(self) -> None:
+        side = self._side
+        out, back = (self._name, RELAY), (RELAY, self._name)
+        for each in allocationArrows(side.relayNews, side.startedAt, side.lastAt, self._flight):
+            self._add(each.sentAt, each.arrivedAt, out if each.isOutgoing else back, each.label)
+        for pair in side.relayPairs[:_MOST_TRIES]:
+            if pair.news is PairNews.CHECKED:
+                self._add(pair.at, pair.at + self._flight, out, f"check for {self._other}")
+            elif pair.news is PairNews.PROVEN:
+                self._add(pair.at - self._flight, pair.at, back, f"proof of {self._other}")
 
     def _mappings(self) -> list[Mapped]:
         return [
@@ -228,6 +265,9 @@ class _OneSided:
         elif side.trace.ended is not None and side.error is not None:
             found.append((side.trace.ended.at, "failed"))
         found += [(each.at, "path lost") for each in side.ofKind(EventKind.LOST)[:1]]
+        found += moveNotes(
+            [*(each for each in side.moves if not isGoodbye(side, each)), *side.doubts]
+        )
         return tuple(
             Note(at=max(0.0, at - side.startedAt), participant=self._name, text=text)
             for at, text in found

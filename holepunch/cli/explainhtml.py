@@ -11,7 +11,7 @@ from __future__ import annotations
 import html
 
 from holepunch.cli.diagramsvg import renderSVG
-from holepunch.cli.sequencediagram import SequenceDiagram
+from holepunch.cli.sequencediagram import SequenceDiagram, moment
 from holepunch.explain import Cause, Explanation
 
 _STYLE = """
@@ -58,7 +58,7 @@ def renderHTML(explanation: Explanation, diagram: SequenceDiagram) -> str:
             "<h2>What shows it</h2><table><tr><th>after</th><th>seen by</th><th></th></tr>"
         )
         parts += [
-            f"<tr><td>{each.at * 1000:.0f} ms</td><td>{_escape(each.name)}</td>"
+            f"<tr><td>{moment(each.at)}</td><td>{_escape(each.name)}</td>"
             f"<td>{_escape(each.text)}</td></tr>"
             for each in explanation.evidence
         ]

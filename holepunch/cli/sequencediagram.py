@@ -13,6 +13,8 @@ import enum
 
 import attrs
 
+_LONG = 10.0
+
 
 class ParticipantKind(enum.Enum):
     """
@@ -31,9 +33,17 @@ class MessageKind(enum.Enum):
 
     SIGNAL = "through the rendezvous service"
     ASSIST = "assist listener (STUN)"
+    RELAY = "to and through the relay"
     PUNCH = "punching"
     PROOF = "proof and nomination"
     STREAM = "the path in use"
+
+
+def moment(seconds: float) -> str:
+    """
+    Write a time since the beginning.
+    """
+    return f"{seconds * 1000:.0f} ms" if seconds < _LONG else f"{seconds:.1f} s"
 
 
 def _printable(text: str) -> str:

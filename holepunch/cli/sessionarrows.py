@@ -30,7 +30,7 @@ Seconds within which things left, or came, together.
 _DROPPED = 1.25
 # The first retransmission of a SYN (RFC 6298 section 2).
 _SYN_TIMEOUT = 1.0
-# So many vain tries of one pair are shown.
+# So many vain tries towards one host are shown.
 _MOST_TRIES = 3
 
 
@@ -145,7 +145,7 @@ class Arrows:
         """
         Draw the TCP connects of one side, and what the kernels answered.
         """
-        tries: dict[TransportAddress, int] = {}
+        tries: dict[str, int] = {}
         for connect in side.connects():
             leaves = self._leaves(side, connect.remote, connect.startedAt)
             if connect.connectedAt is not None:
@@ -153,7 +153,8 @@ class Arrows:
             elif not leaves:
                 self.vain[connect.remote.host] = side.name
             else:
-                count = tries[connect.remote] = tries.get(connect.remote, 0) + 1
+                host = connect.remote.host
+                count = tries[host] = tries.get(host, 0) + 1
                 if count <= _MOST_TRIES:
                     label = "SYN" if count == 1 else "SYN again"
                     self._stopped(side, connect.startedAt, label)
@@ -214,15 +215,15 @@ class Arrows:
                 arrived.append(received)
                 self._leaves(side, _known(sent.remote), sent.at)
                 self.between(side, sent.at, received.at, _words(sent), _kind(sent))
-        tries: dict[TransportAddress, int] = {}
+        tries: dict[str, int] = {}
         for sent in unseen:
             if self._isMissed(side, sent):
-                remote = _known(sent.remote)
-                count = tries[remote] = tries.get(remote, 0) + 1
+                host = _known(sent.remote).host
+                count = tries[host] = tries.get(host, 0) + 1
                 if count <= _MOST_TRIES:
                     self._stopped(side, sent.at, f"{_words(sent)}{' again' * (count > 1)}")
         for answered in side.ofKind(EventKind.CHECK_ANSWERED):
-            asked = [each for each in arrived if each.at < answered.at]
+            asked = [each for each in arrived if 0 < answered.at - each.at < _SYN_TIMEOUT]
             if asked:
                 best = min(asked, key=lambda each: abs(answered.at - each.at - self.flight))
                 isStream = bool(best.detail) and best.transport is Transport.TCP
@@ -279,8 +280,9 @@ def _kind(sent: PunchEvent) -> MessageKind:
 def _isOneFlight(one: Message, other: Message) -> bool:
     # A SYN never travels with anything else.
     areChecks = all("check" in each.label or "success" in each.label for each in (one, other))
+    areAlike = one.label == other.label and one.stoppedBy is not None
     return (
-        areChecks
+        (areChecks or areAlike)
         and (one.sender, one.receiver, one.stoppedBy)
         == (other.sender, other.receiver, other.stoppedBy)
         and abs(one.sentAt - other.sentAt) < SAME_FLIGHT

@@ -21,11 +21,14 @@ from holepunch.cli.sequencediagram import (
     SequenceDiagram,
 )
 from holepunch.cli.sessionarrows import SAME_FLIGHT, Arrows
+from holepunch.cli.sessionrelay import RELAY, allocationArrows, moveNotes, relayedCheck
 from holepunch.cli.sessionside import SessionSide, lastRequestedSession
 from holepunch.errors import BadTrace
-from holepunch.peer.events import Mapped, PeerEvent
+from holepunch.peer.events import Mapped, Moved, PeerEvent, RelayPair, Suspected
 
 SERVICE = "rendezvous"
+# What has room on one arrow.
+_MOST_ADDRESSES = 2
 
 
 def diagramSession(
@@ -77,6 +80,7 @@ class _Builder:
             arrows.addChecks(side)
             self._addReady(side)
             self._addAssist(side)
+            self._addRelay(side)
         self._addHandshakeEnd()
         return SequenceDiagram(
             title=self._title(),
@@ -128,13 +132,42 @@ class _Builder:
         # What comes when there is a path already only confirms what was known.
         ends = [each.selectedAt for each in self._sides if each.selectedAt is not None]
         told: set[TransportAddress] = set()
+        flights: list[tuple[float, list[str]]] = []
         for event in side.of(Mapped):
             if event.mapped in told or any(event.at >= end for end in ends):
                 continue
             told.add(event.mapped)
-            words = f"STUN: you are {event.mapped}"
-            sentAt = event.at - self._arrows.flight
-            self._arrows.add(sentAt, event.at, SERVICE, side.name, words, MessageKind.ASSIST)
+            if not flights or event.at > flights[-1][0] + SAME_FLIGHT:
+                flights.append((event.at, [str(event.mapped)]))
+            else:
+                host = flights[-1][1][0].rpartition(":")[0]
+                flights[-1][1].append(str(event.mapped).removeprefix(host))
+        for at, addresses in flights:
+            more = "…" if len(addresses) > _MOST_ADDRESSES else ""
+            words = f"STUN: you are {', '.join(addresses[:_MOST_ADDRESSES])}{more}"
+            sentAt = at - self._arrows.flight
+            self._arrows.add(sentAt, at, SERVICE, side.name, words, MessageKind.ASSIST)
+
+    def _addRelay(self, side: SessionSide) -> None:
+        arrows, kind = self._arrows, MessageKind.RELAY
+        for each in allocationArrows(side.relayNews, arrows.begin, side.settledAt, arrows.flight):
+            ends = (side.name, RELAY) if each.isOutgoing else (RELAY, side.name)
+            arrows.add(each.sentAt, each.arrivedAt, *ends, each.label, kind)
+        other = arrows.other(side)
+        check = relayedCheck(side.of(RelayPair), other.of(RelayPair))
+        if check is not None:
+            sentAt, arrivedAt = check
+            half = (sentAt + arrivedAt) / 2
+            arrows.add(sentAt, half, side.name, RELAY, f"check for {other.name}", kind)
+            arrows.add(half, arrivedAt, RELAY, other.name, f"check of {side.name}", kind)
+
+    @property
+    def _hasRelay(self) -> bool:
+        begin = self._arrows.begin
+        return any(
+            side.of(RelayPair) or any(each.at >= begin for each in side.relayNews)
+            for side in self._sides
+        )
 
     def _addHandshakeEnd(self) -> None:
         asking, asked = (side.connected for side in self._sides)
@@ -155,10 +188,12 @@ class _Builder:
             else []
             for side, name in self._nats.items()
         )
-        service = Participant(name=SERVICE, kind=ParticipantKind.SERVICE)
+        services = [Participant(name=SERVICE, kind=ParticipantKind.SERVICE)]
+        if self._hasRelay:
+            services.append(Participant(name=RELAY, kind=ParticipantKind.SERVICE))
         if self._hasOneNAT:
-            return (asking, asked, *left, service)
-        return (asking, *left, service, *right, asked)
+            return (asking, asked, *left, *services)
+        return (asking, *left, *services, *right, asked)
 
     def _title(self) -> str:
         transport = self._asking.transport
@@ -180,10 +215,19 @@ class _Builder:
         return f"It failed: {failed.reason}" if failed is not None else "It has not ended yet."
 
     def _notes(self) -> tuple[Note, ...]:
-        return tuple(
-            Note(at=side.connected.at - self._arrows.begin, participant=side.name, text="connected")
+        begin = self._arrows.begin
+        told = [
+            (side, at, text)
             for side in self._sides
             if side.connected is not None
+            for at, text in (
+                (side.connected.at, "connected"),
+                *moveNotes([*side.of(Moved), *side.of(Suspected)]),
+            )
+        ]
+        return tuple(
+            Note(at=at - begin, participant=side.name, text=text)
+            for side, at, text in sorted(told, key=lambda each: each[1])
         )
 
     def _footnote(self) -> str:

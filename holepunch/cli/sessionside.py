@@ -22,9 +22,11 @@ from holepunch.peer.events import (
     Failed,
     Introduced,
     Mapped,
+    Moved,
     PeerEvent,
     Punched,
     Registered,
+    RelayTold,
     Requested,
     Signalled,
 )
@@ -32,6 +34,7 @@ from holepunch.punch import EventKind, PunchEvent
 
 _Event = TypeVar("_Event", bound=PeerEvent)
 _MAPPED = "mapped to "
+_SETTLED = 2.0
 
 
 @attrs.define(eq=False)
@@ -55,7 +58,11 @@ def lastRequestedSession(events: Iterable[PeerEvent]) -> str | None:
     """
     The session that this peer asked for last.
     """
-    introduced = [each for each in events if isinstance(each, Introduced) and each.isRequester]
+    introduced = [
+        each
+        for each in events
+        if isinstance(each, Introduced) and each.isRequester and each.continues is None
+    ]
     return introduced[-1].session if introduced else None
 
 
@@ -64,6 +71,7 @@ class SessionSide:
     What one peer saw of one session.
 
     @ivar name: What to call the peer.
+    @ivar relayNews: What relays told the peer.
     """
 
     def __init__(self, name: str, events: Sequence[PeerEvent], session: str) -> None:
@@ -71,6 +79,7 @@ class SessionSide:
         self._events = [each for each in events if getattr(each, "session", None) == session]
         self._before = [each for each in events if isinstance(each, Registered | Mapped)]
         self._requests = [each for each in events if isinstance(each, Requested)]
+        self.relayNews = [each for each in events if isinstance(each, RelayTold)]
         self._introduced = self._first(Introduced)
         self.connected = self._first(Connected)
         self.failed = self._first(Failed)
@@ -102,6 +111,14 @@ class SessionSide:
         at = self._introduced.at
         requests = [each.at for each in self._requests if each.at <= at]
         return requests[-1] if self._introduced.isRequester and requests else at
+
+    @property
+    def settledAt(self) -> float:
+        """
+        When it was clear which way the connection goes, and a little more.
+        """
+        times = [each.at for each in self._events if isinstance(each, Connected | Moved)]
+        return max(times, default=float("inf")) + _SETTLED
 
     @property
     def introducedAt(self) -> float | None:

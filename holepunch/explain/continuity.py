@@ -22,6 +22,7 @@ from holepunch.peer.events import (
     InterfacesChanged,
     Mapped,
     Moved,
+    PeerEvent,
     Registered,
     Suspected,
 )
@@ -83,7 +84,7 @@ def courseOf(case: Case) -> Course:
     course = _reason(case, first)
     seconds = max(each.seconds for each in interruptions)
     after = f", after about {seconds:.1f} s" if seconds else ""
-    words = f"The connection went on {first.where}{after}."
+    words = f"For {first.side.name} the connection went on {first.where}{after}."
     return attrs.evolve(
         course,
         sentences=(*course.sentences, words),
@@ -150,18 +151,25 @@ def _lost(case: Case) -> tuple[Side, Evidence] | None:
             return side, case.evidence(side, closed.at, closed.reason)
     for side in case.sides:
         last = side.moves[-1] if side.moves else None
-        if last is not None and last.path is None and not _isClosed(side, last.at):
+        isOver = side.closed is not None
+        if last is not None and last.path is None and not isOver and not isGoodbye(side, last):
             return side, case.evidence(side, side.moves[-1].at, "there was no path any more")
     return None
 
 
-def _isClosed(side: Side, at: float) -> bool:
+def isGoodbye(side: Side, event: PeerEvent) -> bool:
     """
-    Did a goodbye take the last path away?
+    Is it a last move only because the other side said goodbye, on one path after the other?
     """
-    goodbyes = [each.at for each in side.ofKind(EventKind.CLOSED)]
-    goodbyes += [each.at for each in side.relayPairs if each.reason == _GOODBYE]
-    return side.closed is not None or any(abs(at - each) < _MOMENT for each in goodbyes)
+    if not isinstance(event, Moved) or event.path == "direct":
+        return False
+    endedAt = None if side.closed is None else side.closed.at
+    last = side.moves[-1]
+    if endedAt is None and last.path is None:
+        goodbyes = [each.at for each in side.ofKind(EventKind.CLOSED)]
+        goodbyes += [each.at for each in side.relayPairs if each.reason == _GOODBYE]
+        endedAt = last.at if any(abs(last.at - each) < _MOMENT for each in goodbyes) else None
+    return endedAt is not None and event.at > endedAt - _MOMENT
 
 
 def _where(moved: Moved) -> str:
@@ -194,6 +202,8 @@ def _told(case: Case) -> tuple[Evidence, ...]:
             text = f"the {plain(doubt.path)} path to {doubt.remote} does not answer"
             found.append(case.evidence(side, doubt.at, text))
         for moved in side.moves[:_MOST]:
+            if isGoodbye(side, moved):
+                continue
             text = "no path" if moved.path is None else f"moved: {_where(moved)}"
             found.append(case.evidence(side, moved.at, text))
     return tuple(sorted(found, key=lambda each: each.at))

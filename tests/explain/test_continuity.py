@@ -59,7 +59,7 @@ class ContinuityTests(CauseTestCase):
                 network = self.settle(relay, AUTO if relay else UDP, topology=topology)
                 self.nat(f"nat-{side}").flush()
                 network.internet.advance(60.0)
-                words = (f"{side}'s NAT forgot", "went on directly")
+                words = (f"{side}'s NAT forgot", "the connection went on directly")
                 self.assertFromAnySide(Cause.NAT_RESTARTED, words)
                 other = "bob" if side == "alice" else "alice"
                 self.assertCause(Cause.NAT_RESTARTED, other, words=(f"{side}'s NAT",))
