@@ -32,6 +32,7 @@ from holepunch.lab.matrixkind import Flow
 from holepunch.lab.matrixprogram import ProgramTemplate
 from holepunch.lab.matrixresult import MatrixResult, Trial, disagreements
 from holepunch.lab.matrixsimulation import runShards, shards, stopWorkers
+from holepunch.rendezvous.introduction import RelayPolicy
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PER_CORE = 4
@@ -67,6 +68,14 @@ _PER_CORE = 4
 @click.option("--svg", type=_FILE, help="Draw the heat map as an image, too.")
 @click.option("--html", type=_FILE, help="Write a page with the heat map, and more of each cell.")
 @click.option(
+    "--relay",
+    type=click.Choice([policy.value for policy in RelayPolicy]),
+    default=RelayPolicy.NEVER.value,
+    show_default=True,
+    help="Give the network a relay: every pair then connects, and with auto those move to a direct"
+    " path that can.",
+)
+@click.option(
     "--program",
     "programs",
     multiple=True,
@@ -85,6 +94,7 @@ def matrix(
     jobs: int | None,
     svg: Path | None,
     html: Path | None,
+    relay: str,
     programs: tuple[str, ...],
     isJSON: bool,
     verbosity: int,
@@ -95,6 +105,9 @@ def matrix(
     Each pair connects by UDP and by TCP, with both sides at once and one after the other. Cells
     that are not green say why. The exit status is 1 if one falls short of what is possible without
     guessing ports, or if simulation and kernel disagree.
+
+    With --relay, a cell says which way its sessions went: direct, moved (over the relay first), or
+    relay.
     """
     try:
         templates = [ProgramTemplate.parse(text) for text in programs]
@@ -102,10 +115,13 @@ def matrix(
         raise click.BadParameter(str(error), param_hint="'--program'") from None
     if templates and (isSimulated or not isKernel):
         raise click.UsageError("--program needs --kernel, without --simulated")
+    policy = RelayPolicy(relay)
+    if templates and policy is not RelayPolicy.NEVER:
+        raise click.UsageError("--relay is for our own sessions, not for those of --program")
     output = makeOutput(sys.stderr, isJSON, verbosity)
 
     async def main(reactor: Any) -> None:
-        course = Course(reactor, output, makeGrid(gridName, seed), seed, jobs)
+        course = Course(reactor, output, makeGrid(gridName, seed), seed, jobs, policy)
         results = []
         if isSimulated or not isKernel:
             results.append(await course.simulate(runs or 3))
@@ -134,10 +150,12 @@ def judge(results: Sequence[MatrixResult], disagreeing: int, *, isForeign: bool)
     @raise MatrixFailed: No.
     """
     wanting = 0 if isForeign else max(len(result.wanting) for result in results)
+    hasRelay = any(result.relay is not RelayPolicy.NEVER for result in results)
     if disagreeing:
         raise MatrixFailed(f"simulation and kernel disagree about {disagreeing} cells")
     if wanting:
-        raise MatrixFailed(f"{wanting} cells fall short of what is possible without guessing ports")
+        means = "with a relay" if hasRelay else "without guessing ports"
+        raise MatrixFailed(f"{wanting} cells fall short of what is possible {means}")
 
 
 def _write(path: Path | None, option: str, text: str) -> None:
@@ -155,16 +173,24 @@ class Course:
     """
 
     def __init__(
-        self, reactor: Any, output: Output, grid: Grid, seed: int, jobs: int | None = None
+        self,
+        reactor: Any,
+        output: Output,
+        grid: Grid,
+        seed: int,
+        jobs: int | None = None,
+        relay: RelayPolicy = RelayPolicy.NEVER,
     ) -> None:
         """
         @param jobs: C{None}: as many as the cores can bear.
+        @param relay: May the service's relay be used?
         """
         self._reactor = reactor
         self._output = output
         self._grid = grid
         self._seed = seed
         self._jobs = jobs
+        self._relay = relay
         self._cores = os.cpu_count() or 1
         self._done = 0
 
@@ -173,7 +199,7 @@ class Course:
         Run it simulated.
         """
         startedAt = self._reactor.seconds()
-        work = shards(self._grid, runs, self._seed)
+        work = shards(self._grid, runs, self._seed, relay=self._relay)
         parts = runShards(work, self._jobs or self._cores)
         self._begin("simulated", sum(len(shard.numbers) * len(shard.flows) for shard in work))
         try:
@@ -209,6 +235,7 @@ class Course:
             jobs=self._jobs or _PER_CORE * self._cores,
             flows=flows,
             told=lambda trial: self._told(1),
+            relay=self._relay,
         )
         trials = await Deferred.fromCoroutine(lab.run(runs))
         names = tuple(flow.value if isinstance(flow, Flow) else flow.name for flow in flows)
@@ -240,4 +267,5 @@ class Course:
             seed=self._seed,
             trials=tuple(trials),
             seconds=self._reactor.seconds() - startedAt,
+            relay=self._relay,
         )

@@ -19,9 +19,11 @@ from rich.text import Text
 
 from holepunch.cli.notice import milliseconds
 from holepunch.lab.matrixresult import CellResult, Disagreement, MatrixResult, Verdict, count
+from holepunch.rendezvous.introduction import RelayPolicy
 
 SYMBOLS = {
     Verdict.CONNECTED: "●",
+    Verdict.RELAYED: "○",
     Verdict.PARTLY: "◐",
     Verdict.FAILED: "✗",
     Verdict.IMPOSSIBLE: "·",
@@ -29,6 +31,7 @@ SYMBOLS = {
 }
 MEANINGS = {
     Verdict.CONNECTED: "every session connected",
+    Verdict.RELAYED: "every session connected, by the relay alone in the end",
     Verdict.PARTLY: "some sessions connected",
     Verdict.FAILED: "possible, but none connected",
     Verdict.IMPOSSIBLE: "impossible without guessing ports",
@@ -36,6 +39,7 @@ MEANINGS = {
 }
 _STYLES = {
     Verdict.CONNECTED: "green",
+    Verdict.RELAYED: "magenta",
     Verdict.PARTLY: "bold yellow",
     Verdict.FAILED: "bold white on red",
     Verdict.IMPOSSIBLE: "bright_black",
@@ -85,11 +89,11 @@ def asObject(result: MatrixResult) -> dict[str, Any]:
             for flow in result.flows
         },
         "results": [_cellObject(each) for each in result.allCells],
+        "relay": result.relay.value,
     }
 
 
 def _cellObject(result: CellResult) -> dict[str, Any]:
-    median = result.median
     return {
         "flow": result.flow,
         "row": result.cell.row,
@@ -100,10 +104,38 @@ def _cellObject(result: CellResult) -> dict[str, Any]:
         "possible": result.expectation.isPossible,
         "runs": len(result.trials),
         "successes": result.successes,
-        "median": None if median is None else round(median, 6),
+        "median": _rounded(result.median),
         "candidates": result.candidates,
         "why": result.why or None,
+        "ways": result.ways,
+        "medianMove": _rounded(result.medianMove),
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
+
+
+def lastLine(result: CellResult) -> str:
+    """
+    What stands below the median: the way of the sessions where there was a relay, and otherwise the
+    candidate that won.
+    """
+    if result.relay is not RelayPolicy.NEVER and result.ways:
+        return next(iter(result.ways))
+    return next(iter(result.candidates))
+
+
+def explanation(result: MatrixResult) -> str:
+    """
+    What the numbers and words in the cells are.
+    """
+    if result.relay is RelayPolicy.NEVER:
+        return "Numbers are median milliseconds; below, the remote candidate that won."
+    return (
+        "Numbers are median milliseconds; below, the way: direct, moved (over the relay first), or"
+        " relay."
+    )
 
 
 def describe(result: CellResult) -> str:
@@ -116,6 +148,10 @@ def describe(result: CellResult) -> str:
     if result.median is not None:
         won = ", ".join(f"{name} {number}×" for name, number in result.candidates.items())  # noqa: RUF001
         text += f", median {milliseconds(result.median)}, candidate {won}"
+    if result.relay is not RelayPolicy.NEVER and result.ways:
+        text += ", " + ", ".join(f"{word} {number}×" for word, number in result.ways.items())  # noqa: RUF001
+    if result.medianMove is not None:
+        text += f", moved after {milliseconds(result.medianMove)}"
     return f"{text}; {result.why}" if result.why else text
 
 
@@ -171,7 +207,7 @@ def _cellText(result: CellResult, isWide: bool) -> Text:
     text = Text(symbol, style=style)
     if result.median is not None:
         text.append(f" {result.median * 1000:.0f}")
-        text.append(f"\n{next(iter(result.candidates))}", style="dim")
+        text.append(f"\n{lastLine(result)}", style="dim")
     return text
 
 
@@ -227,7 +263,7 @@ def show(console: Console, result: MatrixResult) -> None:
                     name = f"{each.cell.alice.name} / {each.cell.bob.name}"
                     console.print(f"      {name}: {describe(each)}", soft_wrap=True, markup=False)
     if layout.isWide:
-        console.print("\nNumbers are median milliseconds; below, the remote candidate that won.")
+        console.print(f"\n{explanation(result)}", soft_wrap=True)
 
 
 def showDisagreements(console: Console, found: Sequence[Disagreement]) -> None:

@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from holepunch.cli.labmatrixreport import MEANINGS, SYMBOLS, describe, reasons, summary
+from holepunch.cli.labmatrixreport import (
+    MEANINGS,
+    SYMBOLS,
+    describe,
+    explanation,
+    lastLine,
+    reasons,
+    summary,
+)
 from holepunch.lab.matrixresult import CellResult, MatrixResult, Verdict, count
 
 _MARGIN = 24
@@ -30,6 +38,7 @@ _COLOURS = {
     "impossible": ("#eaeef2", "#21262d"),
     "unavailable": ("#ddf4ff", "#0c2d6b"),
     "failed": ("#cf222e", "#da3633"),
+    "relayed": ("#bf8ff0", "#8957e5"),
     "partly": ("#f2cc60", "#9e6a03"),
     "fast": ("#2da44e", "#2ea043"),
     "medium": ("#6fdd8b", "#196c2e"),
@@ -208,7 +217,7 @@ class _Drawing:
         middle, anchor = x + self._size / 2 - 0.5, ' text-anchor="middle"'
         symbol = SYMBOLS[result.verdict]
         if self._isWide and result.median is not None:
-            winner = next(iter(result.candidates))
+            winner = lastLine(result)
             self._text(middle, y + 17, symbol, f"small {ink}", anchor)
             self._text(middle, y + 32, f"{result.median * 1000:.0f}", f"big {ink}", anchor)
             self._text(middle, y + 45, winner, f"small {ink}", anchor)
@@ -236,7 +245,6 @@ class _Drawing:
             self._text(x + 4, y, MEANINGS[verdict], "faint")
             y += 22
         if self._isWide:
-            text = "Numbers: median milliseconds to connect; below, the remote candidate that won."
-            self._text(_MARGIN, y, text, "faint")
+            self._text(_MARGIN, y, explanation(self._result), "faint")
             y += _LINE
         return y

@@ -98,7 +98,7 @@ class KernelNAT:
     ) -> None:
         self.namespace = namespace
         self._effects: list[Forward | Drop] = []
-        self._blocked: set[Protocol] = set()
+        self._blocked = set(spec.behaviour.blocked)
         self._effectsReady = effectsReady
         namespace.setting("ipv4.ip_forward", 1)
         # Before there are interfaces, which would take it for a host's.

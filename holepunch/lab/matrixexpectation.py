@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import attrs
 
-from holepunch.lab.matrixkind import NATKind
+from holepunch.lab.matrixkind import Flow, NATKind
+from holepunch.nat import Protocol
 from holepunch.nat.forecast import Outlook, Side, foresee, isReachable
 
 
@@ -29,13 +30,22 @@ class Expectation:
     missing: str = ""
 
 
-def expect(alice: NATKind, bob: NATKind) -> Expectation:
+def expect(alice: NATKind, bob: NATKind, flow: Flow | None = None) -> Expectation:
     """
     Can these two meet, each behind its own NAT or both on one LAN?
+
+    @param flow: C{None}: by a transport that nothing blocks.
     """
     if alice.isSameLAN or bob.isSameLAN:
         return Expectation(True, "both are on one LAN")
-    hers, his = Side.ofBehaviour(alice.behaviour), Side.ofBehaviour(bob.behaviour)
+    protocol = None if flow is None else Protocol.UDP if flow is Flow.UDP else Protocol.TCP
+    hers = Side.ofBehaviour(alice.behaviour, protocol)
+    his = Side.ofBehaviour(bob.behaviour, protocol)
+    for side, name in ((hers, "alice"), (his, "bob")):
+        if side.isBlocked:
+            return Expectation(
+                False, f"{name}'s network lets nothing of the kind through", "a relay"
+            )
     for target, origin, name in ((his, hers, "bob"), (hers, his, "alice")):
         if isReachable(target, origin):
             return Expectation(True, f"{name}'s announced endpoint can be reached")

@@ -30,6 +30,7 @@ from holepunch.nat.behaviour import (
     PortAllocation,
     Unsolicited,
 )
+from holepunch.nat.presets import PRESETS
 
 _SHORT = {
     "endpoint-independent": "EI",
@@ -125,6 +126,19 @@ def _reduced(seed: int) -> Grid:
     )
 
 
+def _blocked(seed: int) -> Grid:
+    named = ("none", "full-cone", "port-restricted", "symmetric-random")
+    blocking = ("udp-blocked", "corporate-firewall")
+    return _square(
+        "blocked",
+        "Networks that let not everything through",
+        [
+            *_named(*named),
+            *(NATKind(name=name, behaviour=PRESETS[name]) for name in blocking),
+        ],
+    )
+
+
 def _iroh(seed: int) -> Grid:
     behaviours = ("none", "full-cone", "port-restricted", "symmetric-random")
     names = ("none", "endpoint-independent", "port-restricted", "symmetric random")
@@ -199,6 +213,7 @@ _GRIDS: dict[str, Callable[[int], Grid]] = {
     "full": _full,
     "classic": _classic,
     "reduced": _reduced,
+    "blocked": _blocked,
     "iroh": _iroh,
     "tailscale": _tailscale,
 }

@@ -31,10 +31,11 @@ from holepunch.lab.matrixexpectation import Expectation, expect
 from holepunch.lab.matrixgrid import Grid
 from holepunch.lab.matrixkind import Flow
 from holepunch.lab.matrixmeeting import READY
-from holepunch.lab.matrixnetwork import SERVICE, MatrixNetwork
+from holepunch.lab.matrixnetwork import RELAY_PORT, SERVICE, WEB_PORT, MatrixNetwork
 from holepunch.lab.matrixprogram import ProgramTemplate, runPair
 from holepunch.lab.matrixresult import Trial
 from holepunch.lab.namespaces import NamespaceLab
+from holepunch.rendezvous.introduction import RelayPolicy
 
 PATIENCE = 5.0
 """
@@ -133,10 +134,12 @@ class KernelMatrix:
         jobs: int = 8,
         flows: Sequence[Flow | ProgramTemplate] = tuple(Flow),
         told: Callable[[Trial], object] = lambda trial: None,
+        relay: RelayPolicy = RelayPolicy.NEVER,
     ) -> None:
         """
         @param jobs: How many sessions run at once.
         @param told: Called with each session that has ended.
+        @param relay: May the service's relay be used?
         """
         self._reactor = reactor
         self._grid = grid
@@ -144,6 +147,7 @@ class KernelMatrix:
         self._jobs = jobs
         self._flows = tuple(flows)
         self._told = told
+        self._relay = relay
         self._numbers = [n for n, cell in enumerate(grid.cells) if cell.isAvailable]
 
     async def run(self, runs: int) -> tuple[Trial, ...]:
@@ -164,7 +168,7 @@ class KernelMatrix:
         await lab.start()
         try:
             with tempfile.TemporaryDirectory(prefix="holepunch-matrix-") as folder:
-                play = _Play(self._reactor, lab, network, seed, Path(folder))
+                play = _Play(self._reactor, lab, network, seed, Path(folder), self._relay)
                 await play.start(self._flows)
                 return await self._schedule(play, network, seed)
         finally:
@@ -225,13 +229,20 @@ class _Play:
     """
 
     def __init__(
-        self, reactor: Any, lab: NamespaceLab, network: MatrixNetwork, seed: str, folder: Path
+        self,
+        reactor: Any,
+        lab: NamespaceLab,
+        network: MatrixNetwork,
+        seed: str,
+        folder: Path,
+        relay: RelayPolicy,
     ) -> None:
         self._reactor = reactor
         self._lab = lab
         self._network = network
         self._seed = seed
         self._folder = folder
+        self._relay = relay
         self._workers: dict[str, _Process] = {}
 
     async def start(self, flows: Sequence[Flow | ProgramTemplate]) -> None:
@@ -241,10 +252,13 @@ class _Play:
         identity = self._folder / "service.pem"
         first, second = self._network.topology.host(SERVICE).addresses
         self._first = first
-        self._location = f"{Identity.load(identity, create=True).peerID}@{first}"
+        self._location = f"{Identity.load(identity, create=True).peerID}@{first}:{WEB_PORT}"
         service = [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile="]
         service += [f"--rundir={self._folder}", "holepunch", f"--identity={identity}"]
+        service += [f"--main=tcp:{WEB_PORT}:interface={first}"]
         service += [f"--assist={first}:3478", f"--assist={second}:3479"]
+        if self._relay is not RelayPolicy.NEVER:
+            service += [f"--relay={second}:{RELAY_PORT}", f"--relay-tls={WEB_PORT}"]
         starting = [self._spawn(SERVICE, service).whenSaid(b"assist listener")]
         if any(isinstance(flow, ProgramTemplate) for flow in flows):
             meeting = ["-m", "holepunch.lab.matrixmeeting", first, str(_MEETING_PORT)]
@@ -270,6 +284,7 @@ class _Play:
                 target=name,
                 flow=flow.value,
                 timeout=PATIENCE,
+                relay=self._relay.value,
                 rendezvous=self._location,
             )
         )

@@ -24,6 +24,14 @@ from holepunch.lab.part import HostSpec, LinkSpec, NATSpec
 from holepunch.lab.topology import Topology
 
 SERVICE = "rendezvous"
+WEB_PORT = 443
+"""
+Where the service has its main listener, on its first address, and its relay by TLS, on the second.
+"""
+RELAY_PORT = 3480
+"""
+Where its relay is on the second address over UDP and TCP.
+"""
 _HOME = LinkSpec(latency=0.0005)
 _SERVICE_LINK = LinkSpec(latency=0.01)
 _NEAREST, _FARTHEST = 0.004, 0.06

@@ -17,6 +17,13 @@ import attrs
 
 from holepunch.lab.matrixexpectation import Expectation, expect
 from holepunch.lab.matrixgrid import Cell, Grid
+from holepunch.lab.matrixkind import Flow
+from holepunch.rendezvous.introduction import RelayPolicy
+
+WAYS = ("relay", "moved", "direct")
+"""
+How a session went with a relay at hand, what falls shortest first.
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +38,9 @@ class Trial:
     @ivar seconds: From the request to the nominated path; C{None}: there was none.
     @ivar candidate: What kind of remote candidate the path uses, if that is known.
     @ivar failure: Why there was none.
+    @ivar path: The way that it went in the end: C{"direct"} or C{"relay"}, if that is known.
+    @ivar movedAfter: The seconds from the request until it was on a direct path, if it was not from
+        the beginning.
     """
 
     cell: int
@@ -39,6 +49,17 @@ class Trial:
     seconds: float | None = None
     candidate: str | None = None
     failure: str = ""
+    path: str | None = None
+    movedAfter: float | None = None
+
+    @property
+    def way(self) -> str:
+        """
+        In one word: C{"direct"}, C{"moved"} (over the relay first) or C{"relay"}; empty where that
+        is not known.
+        """
+        isMoved = self.path == "direct" and self.movedAfter is not None
+        return "moved" if isMoved else self.path or ""
 
 
 class Verdict(enum.Enum):
@@ -47,6 +68,7 @@ class Verdict(enum.Enum):
     """
 
     CONNECTED = "connected"
+    RELAYED = "relayed"
     PARTLY = "partly"
     FAILED = "failed"
     IMPOSSIBLE = "impossible"
@@ -57,18 +79,22 @@ class Verdict(enum.Enum):
 class CellResult:
     """
     All sessions of one cell in one flow.
+
+    @ivar relay: Might a relay be used?
     """
 
     cell: Cell
     flow: str
     trials: tuple[Trial, ...]
+    relay: RelayPolicy = RelayPolicy.NEVER
 
     @property
     def expectation(self) -> Expectation:
         """
-        What may be expected by principle.
+        What may be expected of a direct path by principle.
         """
-        return expect(self.cell.alice, self.cell.bob)
+        known = self.flow in {flow.value for flow in Flow}
+        return expect(self.cell.alice, self.cell.bob, Flow(self.flow) if known else None)
 
     @property
     def successes(self) -> int:
@@ -85,17 +111,23 @@ class CellResult:
         if not self.trials:
             return Verdict.UNAVAILABLE
         if self.successes == len(self.trials):
-            return Verdict.CONNECTED
+            return Verdict.RELAYED if "relay" in self.ways else Verdict.CONNECTED
         if self.successes:
             return Verdict.PARTLY
-        return Verdict.FAILED if self.expectation.isPossible else Verdict.IMPOSSIBLE
+        isHopeless = self.relay is RelayPolicy.NEVER and not self.expectation.isPossible
+        return Verdict.IMPOSSIBLE if isHopeless else Verdict.FAILED
 
     @property
     def isWanting(self) -> bool:
         """
-        Does it fall short of what is possible?
+        Does it fall short of what is possible? With a relay every pair can connect, and may stay
+        there only if nothing else is possible, or nothing else was wanted.
         """
-        return self.expectation.isPossible and self.verdict in (Verdict.PARTLY, Verdict.FAILED)
+        isPossible = self.expectation.isPossible
+        if self.verdict is Verdict.RELAYED:
+            return isPossible and self.relay is RelayPolicy.AUTO
+        hasWay = isPossible or self.relay is not RelayPolicy.NEVER
+        return hasWay and self.verdict in (Verdict.PARTLY, Verdict.FAILED)
 
     @property
     def median(self) -> float | None:
@@ -103,6 +135,22 @@ class CellResult:
         The median time to connect.
         """
         times = [trial.seconds for trial in self.trials if trial.seconds is not None]
+        return statistics.median(times) if times else None
+
+    @property
+    def ways(self) -> dict[str, int]:
+        """
+        How often it went each way, if that is known: what tells most first.
+        """
+        counts = Counter(trial.way for trial in self.trials if trial.way)
+        return {word: counts[word] for word in WAYS if word in counts}
+
+    @property
+    def medianMove(self) -> float | None:
+        """
+        The median time until a session that began on the relay was on a direct path.
+        """
+        times = [trial.movedAfter for trial in self.trials if trial.movedAfter is not None]
         return statistics.median(times) if times else None
 
     @property
@@ -129,11 +177,19 @@ class CellResult:
                 " without one stands in the cell without +pm"
             )
         expectation = self.expectation
-        if not expectation.isPossible:
+        if verdict is Verdict.RELAYED and not self.isWanting:
+            return expectation.reason if not expectation.isPossible else "only a relay was wanted"
+        if verdict is Verdict.RELAYED:
+            return (
+                f"a direct path is possible, since {expectation.reason}, but"
+                f" {self.ways['relay']} of {len(self.trials)} stayed on the relay"
+            )
+        if verdict is Verdict.IMPOSSIBLE or not (expectation.isPossible or self.isWanting):
             return f"{expectation.reason}; missing: {expectation.missing}"
         failed = [trial for trial in self.trials if trial.seconds is None]
+        why = expectation.reason if expectation.isPossible else "there is a relay"
         return (
-            f"possible, since {expectation.reason}, but {len(failed)} of {len(self.trials)} failed;"
+            f"possible, since {why}, but {len(failed)} of {len(self.trials)} failed;"
             f" seed {failed[0].seed}: {failed[0].failure}"
         )
 
@@ -145,6 +201,7 @@ class MatrixResult:
 
     @ivar lab: C{"simulated"} or C{"namespaces"}.
     @ivar seconds: How long it took.
+    @ivar relay: Might a relay be used?
     """
 
     grid: Grid
@@ -154,6 +211,7 @@ class MatrixResult:
     seed: int
     trials: tuple[Trial, ...]
     seconds: float
+    relay: RelayPolicy = RelayPolicy.NEVER
     _byCell: dict[tuple[int, str], list[Trial]] = attrs.field(init=False, eq=False, repr=False)
 
     @_byCell.default
@@ -168,7 +226,9 @@ class MatrixResult:
         What became of one cell in one flow.
         """
         trials = sorted(self._byCell.get((number, flow), ()), key=lambda trial: trial.seed)
-        return CellResult(cell=self.grid.cells[number], flow=flow, trials=tuple(trials))
+        return CellResult(
+            cell=self.grid.cells[number], flow=flow, trials=tuple(trials), relay=self.relay
+        )
 
     def cells(self, flow: str) -> list[CellResult]:
         """

@@ -27,17 +27,20 @@ from holepunch.errors import HolepunchError
 from holepunch.identity import Identity
 from holepunch.lab.matrixgrid import Cell, Grid
 from holepunch.lab.matrixkind import Flow
-from holepunch.lab.matrixnetwork import SERVICE, MatrixNetwork
+from holepunch.lab.matrixnetwork import RELAY_PORT, SERVICE, WEB_PORT, MatrixNetwork
 from holepunch.lab.matrixresult import Trial
-from holepunch.lab.matrixsession import connectBy
+from holepunch.lab.matrixsession import Witness, connectBy
 from holepunch.lab.simulated import SimulatedInternet
 from holepunch.peer import FixedHostAddresses, Peer
-from holepunch.peer.events import Connected, PeerEvent
+from holepunch.rendezvous.introduction import RelayPolicy
+from holepunch.rendezvous.relay import RelayService
+from holepunch.rendezvous.relaytls import RelayTLS
 from holepunch.rendezvous.service import RendezvousService
 
 PATIENCE = 6.0
 """
-Simulated seconds after which a session counts as failed.
+Simulated seconds after which a session counts as failed, and then one that has a relay as staying
+there.
 """
 
 _SHARD = 729
@@ -51,15 +54,23 @@ class Shard:
     What one process does at a time.
 
     @ivar numbers: Those of the cells in their grid.
+    @ivar relay: May the service's relay be used?
     """
 
     numbers: tuple[int, ...]
     cells: tuple[Cell, ...]
     flows: tuple[Flow, ...]
     seed: str
+    relay: RelayPolicy = RelayPolicy.NEVER
 
 
-def shards(grid: Grid, runs: int, seed: int, flows: Sequence[Flow] = tuple(Flow)) -> list[Shard]:
+def shards(
+    grid: Grid,
+    runs: int,
+    seed: int,
+    flows: Sequence[Flow] = tuple(Flow),
+    relay: RelayPolicy = RelayPolicy.NEVER,
+) -> list[Shard]:
     """
     Share out the sessions of a grid. Which ones are together does not depend on who does them.
     """
@@ -70,6 +81,7 @@ def shards(grid: Grid, runs: int, seed: int, flows: Sequence[Flow] = tuple(Flow)
             cells=tuple(grid.cells[number] for number in part),
             flows=tuple(flow for flow in group if flow in flows),
             seed=f"{seed}/{run}/{start // _SHARD}",
+            relay=relay,
         )
         for run in range(runs)
         for group in _GROUPS
@@ -143,7 +155,7 @@ class _Play:
         # The simulation takes a number; what is left of the text must not be the process's hash.
         seed = int.from_bytes(shard.seed.encode(), "big")
         self._internet = SimulatedInternet(self._network.topology, seed)
-        self._connected: dict[str, Connected] = {}
+        self._witnesses: dict[str, Witness] = {}
         self._peers: dict[str, Peer] = {}
 
     def perform(self) -> tuple[Trial, ...]:
@@ -171,32 +183,38 @@ class _Play:
     def _startService(self) -> None:
         host = self._internet.host(SERVICE)
         identity = Identity.generate()
-        self._location = f"{identity.peerID}@{host.addresses[0]}"
+        first, second = host.addresses
+        # Where only the web is let out, one address is for the main connection, one for the relay.
+        self._location = f"{identity.peerID}@{first}:{WEB_PORT}"
+        relay = None
+        if self._shard.relay is not RelayPolicy.NEVER:
+            relay = RelayService(
+                host.reactor,
+                [TransportAddress(second, RELAY_PORT)],
+                tlsPorts=[WEB_PORT],
+                tls=RelayTLS(identity),
+                ownHosts=lambda: host.addresses,
+            )
         self._service = RendezvousService(
             host.reactor,
             identity,
-            assist=[
-                TransportAddress(address, port)
-                for address, port in zip(host.addresses, (3478, 3479), strict=True)
-            ],
+            main=[f"tcp:{WEB_PORT}:interface={first}"],
+            assist=[TransportAddress(first, 3478), TransportAddress(second, 3479)],
+            relay=relay,
         )
         self._service.startService()
 
     def _peer(self, hostName: str) -> Peer:
         host = self._internet.host(hostName)
         reactor: Any = host.reactor
-
-        def observe(event: PeerEvent) -> None:
-            if isinstance(event, Connected):
-                self._connected[hostName] = event
-
+        witness = self._witnesses[hostName] = Witness()
         peer = self._peers[hostName] = Peer(
             reactor,
             Identity.generate(),
             self._location,
             name=hostName,
             hostAddresses=FixedHostAddresses(host.addresses),
-            observer=observe,
+            observer=witness.observe,
         )
         return peer
 
@@ -220,8 +238,15 @@ class _Play:
         alice = self._peers[place.alice]
         made = Trial(cell=self._shard.numbers[index], flow=flow.value, seed=self._shard.seed)
         try:
-            await connectBy(alice, place.bob, flow, PATIENCE)
+            way = await connectBy(
+                self._internet.host(place.alice).reactor,
+                alice,
+                self._witnesses[place.alice],
+                place.bob,
+                flow,
+                timeout=PATIENCE,
+                relay=self._shard.relay,
+            )
         except HolepunchError as error:
             return attrs.evolve(made, failure=str(error))
-        connected = self._connected.pop(place.alice)
-        return attrs.evolve(made, seconds=connected.seconds, candidate=connected.candidate)
+        return attrs.evolve(made, **attrs.asdict(way))

@@ -7,7 +7,8 @@ Driven by: L{holepunch.lab.matrixkernel}, which runs one on each host.
 
 Each session has a new peer on either side, and so new local ports, that no NAT has seen before.
 Orders: C{{"number": N, "order": "listen", "name": …, "rendezvous": …}};
-C{{"number": N, "order": "connect", "target": …, "flow": …, "timeout": …, "rendezvous": …}};
+C{{"number": N, "order": "connect", "target": …, "flow": …, "timeout": …, "relay": …,
+"rendezvous": …}};
 C{{"number": N, "order": "stop", "name": …}}. Each is answered by an object with the same number.
 """
 
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 from twisted.internet import stdio
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -28,9 +30,9 @@ from twisted.python.failure import Failure
 from holepunch.errors import HolepunchError
 from holepunch.identity import Identity
 from holepunch.lab.matrixkind import Flow
-from holepunch.lab.matrixsession import connectBy
+from holepunch.lab.matrixsession import Witness, connectBy
 from holepunch.peer import Peer
-from holepunch.peer.events import Connected, PeerEvent
+from holepunch.rendezvous.introduction import RelayPolicy
 
 _SETTLED = 0.3
 
@@ -83,23 +85,27 @@ class Worker(LineOnlyReceiver):
         return {}
 
     async def _connect(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
-        found: list[Connected] = []
-
-        def observe(event: PeerEvent) -> None:
-            if isinstance(event, Connected):
-                found.append(event)
-
-        peer = Peer(self._reactor, Identity.generate(), order["rendezvous"], observer=observe)
+        witness = Witness()
+        identity = Identity.generate()
+        peer = Peer(self._reactor, identity, order["rendezvous"], observer=witness.observe)
         try:
             await peer.whenRegistered()
             # Both sides' warm UDP mappings are known by then, as those of peers in use are.
             await deferLater(self._reactor, _SETTLED, lambda: None)
-            await connectBy(peer, order["target"], Flow(order["flow"]), order["timeout"])
+            way = await connectBy(
+                self._reactor,
+                peer,
+                witness,
+                order["target"],
+                Flow(order["flow"]),
+                timeout=order["timeout"],
+                relay=RelayPolicy(order["relay"]),
+            )
         except HolepunchError as error:
             return {"failure": str(error)}
         finally:
             await peer.stopService()
-        return {"seconds": found[0].seconds, "candidate": found[0].candidate}
+        return attrs.asdict(way)
 
 
 def main(reactor: Any) -> Deferred[None]:

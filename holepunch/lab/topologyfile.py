@@ -96,6 +96,13 @@ def _services(text: str) -> tuple[Service, ...]:
         raise BadTopology(f"expected services such as tcp:443, not {text!r}") from None
 
 
+def _protocols(text: str) -> tuple[Protocol, ...]:
+    try:
+        return tuple(Protocol[name.upper()] for name in _words(text))
+    except KeyError:
+        raise BadTopology(f"expected protocols such as udp, not {text!r}") from None
+
+
 def _oneOf(kind: type[enum.Enum]) -> Callable[[str], enum.Enum]:
     def read(text: str) -> enum.Enum:
         try:
@@ -113,6 +120,7 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     float: parseSeconds,
     float | None: parseSeconds,
     tuple[Service, ...]: _services,
+    tuple[Protocol, ...]: _protocols,
 }
 
 

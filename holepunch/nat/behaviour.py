@@ -137,6 +137,7 @@ class NATBehaviour:
         have it; C{None}: it lives as long as it is used.
     @ivar outbound: The only services that the inside may begin to talk to, as behind a firewall;
         with none, it may talk to all.
+    @ivar blocked: The protocols of which nothing passes, in either direction.
     @ivar fragments: Do packets in several IP fragments pass?
     @ivar dropsMappingOnReset: A TCP mapping is forgotten when the connection that made it is reset
         or has been closed by both sides, whatever else uses the mapping.
@@ -167,6 +168,7 @@ class NATBehaviour:
         default=None, validator=attrs.validators.optional(_positive)
     )
     outbound: tuple[Service, ...] = ()
+    blocked: tuple[Protocol, ...] = ()
     refresh: Refresh = Refresh.OUTBOUND
     fragments: Fragments = Fragments.FORWARD
     dropsMappingOnReset: bool = False

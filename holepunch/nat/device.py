@@ -57,7 +57,7 @@ class NATDevice:
         self._admission = Admission(behaviour, externalHosts, random, self._table)
         self._ownHosts = {TransportAddress(host, 0).family: host for host in ownHosts}
         self._effects: list[Forward | Drop] = []
-        self._blocked: set[Protocol] = set()
+        self._blocked = set(behaviour.blocked)
         self._reassembly = Reassembly()
         self._isRefreshedOutbound = behaviour.refresh is not Refresh.INBOUND
         self._isRefreshedInbound = behaviour.refresh is not Refresh.OUTBOUND

@@ -40,6 +40,7 @@ from holepunch.nat.behaviour import (
     PortAllocation,
 )
 from holepunch.nat.discovery import NATReport, ProtocolReport
+from holepunch.nat.packet import Protocol
 
 
 class Outlook(enum.Enum):
@@ -84,16 +85,19 @@ class Side:
     note: str = ""
 
     @classmethod
-    def ofBehaviour(cls, behaviour: NATBehaviour | None) -> Side:
+    def ofBehaviour(cls, behaviour: NATBehaviour | None, protocol: Protocol | None = None) -> Side:
         """
         A peer behind a NAT that is known.
 
         @param behaviour: C{None}: the peer is public.
+        @param protocol: With which it is to be reached; C{None}: with one that passes.
         """
         if behaviour is None:
             return cls(keepsEndpoint=True, filtering=Filtering.ENDPOINT_INDEPENDENT)
         isOverloading = behaviour.ports is PortAllocation.PRESERVED and behaviour.overloadsPorts
         return cls(
+            # Who may call certain services only can call no peer, whose ports are others.
+            isBlocked=bool(behaviour.outbound) or protocol in behaviour.blocked,
             keepsEndpoint=behaviour.isOneToOne
             or isOverloading
             or behaviour.mapping is Mapping.ENDPOINT_INDEPENDENT,

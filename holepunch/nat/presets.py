@@ -62,6 +62,8 @@ PRESETS: ReadOnlyDict[str, NATBehaviour] = MappingProxyType(
             refresh=Refresh.BOTH,
             unsolicited=Unsolicited.RST,
         ),
+        # A guests' network that lets only TCP through.
+        "udp-blocked": attrs.evolve(_PORT_RESTRICTED, blocked=(Protocol.UDP,)),
         # Web pages by TLS, and nothing else.
         "corporate-firewall": attrs.evolve(
             _PORT_RESTRICTED,

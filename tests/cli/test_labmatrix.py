@@ -28,6 +28,7 @@ from holepunch.lab.enginelink import engineEnvironment
 from holepunch.lab.matrixgrid import GRID_NAMES, makeGrid
 from holepunch.lab.matrixkind import Flow
 from holepunch.lab.matrixresult import MatrixResult, Trial, Verdict
+from holepunch.rendezvous.introduction import RelayPolicy
 
 FLOWS = tuple(flow.value for flow in Flow)
 _PATIENCE = 120.0
@@ -86,6 +87,31 @@ class ReportTests(SynchronousTestCase):
         shown = self.shown(made("tailscale", frozenset({0})))
         for text in ("● 125", "srflx", "✗", "·", "?", "easy / easy: 0 of 1 connected", "missing: "):
             self.assertIn(text, shown)
+
+    def test_relay(self) -> None:
+        """
+        With a relay, cells that stay on it have a symbol, a word and a colour of their own, and the
+        others say whether they were there first.
+        """
+        plain = made("iroh")
+        trials = [
+            attrs.evolve(trial, path="direct", movedAfter=0.5)
+            if trial.seconds is not None
+            else attrs.evolve(trial, seconds=0.1, candidate="relay", path="relay", failure="")
+            for trial in plain.trials
+        ]
+        result = attrs.evolve(plain, trials=tuple(trials), relay=RelayPolicy.AUTO)
+        shown = self.shown(result)
+        for text in ("● 125", "moved", "○ 100", "relay", "by the relay alone in the end: 3"):
+            self.assertIn(text, shown)
+        picture = renderSVG(result)
+        self.assertIn('class="relayed"', picture)
+        self.assertIn("moved after 500 ms", picture)
+        said = json.loads(jsonLine(report.asObject(result)))
+        self.assertEqual((said["relay"], said["verdicts"]["udp"]["relayed"]), ("auto", 3))
+        first = said["results"][0]
+        self.assertEqual((first["ways"], first["medianMove"]), ({"moved": 1}, 0.5))
+        judge([result], 0, isForeign=False)
 
     def test_large(self) -> None:
         """
@@ -195,6 +221,7 @@ class CommandTests(SynchronousTestCase):
             (("--program", "true"), "--program needs --kernel"),
             (("--kernel", "--program", "run {nobody}"), "known are"),
             (("--grid", "none"), "Invalid value for '--grid'"),
+            (("--kernel", "--relay", "auto", "--program", "true"), "--relay is for our own"),
             (("--runs", "0"), "Invalid value for '--runs'"),
         ):
             result = CliRunner().invoke(matrix, arguments)

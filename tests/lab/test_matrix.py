@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -28,8 +29,8 @@ from holepunch.nat import (
     PortAllocation,
     Unsolicited,
 )
-
-FLOWS = tuple(flow.value for flow in Flow)
+from holepunch.nat.presets import PRESETS
+from holepunch.rendezvous.introduction import RelayPolicy
 
 
 class Here(Executor):
@@ -43,22 +44,30 @@ class Here(Executor):
         return done
 
 
-def simulate(grid: Grid, runs: int = 1, seed: int = 0, jobs: int | None = None) -> MatrixResult:
+def simulate(
+    grid: Grid,
+    runs: int = 1,
+    seed: int = 0,
+    jobs: int | None = None,
+    flows: Sequence[Flow] = tuple(Flow),
+    relay: RelayPolicy = RelayPolicy.NEVER,
+) -> MatrixResult:
     """
     Run a grid.
 
     @param jobs: In how many processes; L{None}: in this one.
     """
-    work = shards(grid, runs, seed)
+    work = shards(grid, runs, seed, flows, relay)
     parts = runShards(work, jobs) if jobs else runShards(work, 1, lambda number: Here())
     return MatrixResult(
         grid=grid,
-        flows=FLOWS,
+        flows=tuple(flow.value for flow in flows),
         lab="simulated",
         runs=runs,
         seed=seed,
         trials=tuple(itertools.chain.from_iterable(parts)),
         seconds=1.0,
+        relay=relay,
     )
 
 
@@ -66,7 +75,8 @@ def kind(name: str) -> NATKind:
     """
     The kind of that name; C{none} is public.
     """
-    return NATKind(name=name, behaviour=None if name == "none" else NAMED_BEHAVIOURS[name])
+    known = {"none": None, **NAMED_BEHAVIOURS, **PRESETS}
+    return NATKind(name=name, behaviour=known[name])
 
 
 class ExpectationTests(SynchronousTestCase):
@@ -112,6 +122,16 @@ class ExpectationTests(SynchronousTestCase):
         )
         for name in ("port-restricted", "symmetric-random"):
             self.assertTrue(expect(NATKind(name="open", behaviour=opened), kind(name)).isPossible)
+
+    def test_blocked(self) -> None:
+        """
+        What blocks UDP is no obstacle to TCP; what lets only the web out is one to both.
+        """
+        blocked, public = kind("udp-blocked"), kind("none")
+        found = [expect(blocked, public, flow).isPossible for flow in Flow]
+        self.assertEqual(found, [False, True, True])
+        self.assertIn("bob's network", expect(public, blocked, Flow.UDP).reason)
+        self.check("corporate-firewall", "none", False)
 
     def test_sameLAN(self) -> None:
         """
@@ -266,6 +286,26 @@ class ResultTests(SynchronousTestCase):
         self.assertIs(cell.verdict, Verdict.IMPOSSIBLE)
         self.assertIn("missing: ", cell.why)
 
+    def test_relayed(self) -> None:
+        """
+        With a relay, who stays on it though there is a direct way falls short, and so does who does
+        not connect at all.
+        """
+        stayed = {"seconds": 0.1, "candidate": "relay", "path": "relay"}
+        moved = {"seconds": 0.1, "candidate": "srflx", "path": "direct", "movedAfter": 0.4}
+        for pair, trials, verdict, isWanting in (
+            (("none", "none"), (moved, moved), Verdict.CONNECTED, False),
+            (("none", "none"), (moved, stayed), Verdict.RELAYED, True),
+            (("symmetric", "symmetric"), (stayed,), Verdict.RELAYED, False),
+            (("symmetric", "symmetric"), ({"failure": "no"},), Verdict.FAILED, True),
+        ):
+            made = tuple(Trial(cell=0, flow="udp", seed="0/0", **each) for each in trials)
+            result = attrs.evolve(self.result(pair), trials=made, relay=RelayPolicy.AUTO)
+            (cell,) = result.allCells
+            self.assertIs(cell.verdict, verdict)
+            self.assertEqual((cell.isWanting, bool(result.wanting)), (isWanting, isWanting))
+            self.assertEqual(bool(cell.why), verdict is not Verdict.CONNECTED)
+
     def test_unavailable(self) -> None:
         """
         What the product cannot do yet is not run, and says so.
@@ -366,6 +406,30 @@ class SimulationTests(SynchronousTestCase):
             self.assertEqual(trial.candidate, second[key].candidate)
             if trial.seconds is not None:
                 self.assertAlmostEqual(trial.seconds, second[key].seconds or 0.0, places=3)
+
+    def test_relay(self) -> None:
+        """
+        With a relay every pair connects, be UDP blocked or all but the web, and is on a direct path
+        in the end wherever there is one.
+        """
+        flows = (Flow.UDP, Flow.TCP_SIMULTANEOUS)
+        result = simulate(makeGrid("blocked"), flows=flows, relay=RelayPolicy.AUTO)
+        self.assertEqual([cell.why for cell in result.wanting], [])
+        for cell in result.allCells:
+            isPossible = cell.expectation.isPossible
+            self.assertIs(cell.verdict, Verdict.CONNECTED if isPossible else Verdict.RELAYED)
+            if "moved" in cell.ways:
+                assert cell.median is not None and cell.medianMove is not None
+                self.assertGreaterEqual(cell.medianMove, cell.median)
+
+    def test_onlyRelay(self) -> None:
+        """
+        With nothing but a relay wanted, no pair leaves it, and none falls short.
+        """
+        flows, grid = (Flow.UDP,), makeGrid("iroh")
+        result = simulate(grid, flows=flows, relay=RelayPolicy.ONLY)
+        self.assertEqual(count(result.allCells)[Verdict.RELAYED], 16)
+        self.assertEqual(result.wanting, [])
 
     def test_classic(self) -> None:
         """

@@ -48,6 +48,7 @@ behaviour = home-router     ; as bought
 udp-timeout = 20s
 unsolicited = rst
 outbound = tcp:443, udp:53
+blocked = udp icmp
 address = 100.64.1.1
 inside = 192.168.1.0/24
 rate = 10Mbit
@@ -113,6 +114,7 @@ class FileTests(SynchronousTestCase):
                 udpTimeout=20.0,
                 unsolicited=Unsolicited.RST,
                 outbound=(Service(Protocol.TCP, 443), Service(Protocol.UDP, 53)),
+                blocked=(Protocol.UDP, Protocol.ICMP),
             ),
         )
         self.assertEqual(topology.nat("carrier").behaviour.mappingLifetime, 7200.0)
@@ -146,6 +148,7 @@ class FileTests(SynchronousTestCase):
             icmp-timeout = 20s
             mapping-lifetime = 500ms
             outbound = tcp:80
+            blocked = udp
             refresh = both
             fragments = drop
             drops-mapping-on-reset = yes
@@ -292,6 +295,7 @@ class ErrorTests(SynchronousTestCase):
             ("mapping = round", 11, "endpoint-independent, address-dependent"),
             ("outbound = 443", 12, "tcp:443"),
             ("outbound = tcp:70000", 12, "tcp:443"),
+            ("blocked = quic", 11, "protocols such as udp"),
             ("behaviour = magic", 13, "corporate-firewall"),
             ("firewall = magic", 12, "no-nat"),
             ("firewall-filtering = none", 22, "endpoint-independent"),

@@ -91,6 +91,14 @@ class OutboundTests(SynchronousTestCase):
         for protocol, remote in ((Protocol.UDP, _WEB), (Protocol.TCP, BOB)):
             self.assertIs(_fateOf(behaviour, protocol, remote), DropReason.NOT_PERMITTED)
 
+    def test_blocked(self) -> None:
+        """
+        Of a blocked protocol nothing goes out, and everything else does.
+        """
+        behaviour = PRESETS["udp-blocked"]
+        self.assertIs(_fateOf(behaviour, Protocol.UDP, BOB), DropReason.BLOCKED)
+        self.assertEqual(_fateOf(behaviour, Protocol.TCP, BOB), BOB)
+
     def test_senselessPort(self) -> None:
         """
         A port that cannot be is refused.
@@ -130,6 +138,7 @@ class PresetTests(SynchronousTestCase):
                 "carrier-grade-lifetime": "port-restricted cone",
                 "pf": "symmetric",
                 "cloud-gateway": "symmetric",
+                "udp-blocked": "port-restricted cone",
                 "corporate-firewall": "port-restricted cone",
             },
         )

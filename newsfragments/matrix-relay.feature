@@ -1,0 +1,1 @@
+`holepunch lab matrix --relay auto` gives the network a relay and shows for every pair of NATs whether it connects directly, moves from the relay to a direct path, or stays on the relay; the grid `blocked` and the device `udp-blocked` are about networks that let no UDP through, or nothing but the web.
