@@ -9,6 +9,7 @@ Driven by: L{holepunch.peer.sessions}, before any address of ours is told to any
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import attrs
@@ -32,6 +33,8 @@ from holepunch.punch import Candidate
 from holepunch.rendezvous.introduction import SessionEnd
 
 _CANDIDATES = 256
+# Of one peer: each stream that it opens may be one.
+_UNDECIDED = 64
 
 NOT_LET_IN = "the peer does not let you in"
 """
@@ -162,6 +165,7 @@ class Access:
     ) -> None:
         self.known: IKnownPeers = known if known is not None else KnownPeers()
         self.authoriser: IAuthoriser = authoriser if authoriser is not None else Everyone()
+        self._undecided: Counter[PeerID] = Counter()
 
     # --- asking ---------------------------------------------------------------------------------
 
@@ -225,6 +229,9 @@ class Access:
 
         @raise SessionRefused: It may not; the sentence is for its user.
         """
+        if self._undecided[remote] >= _UNDECIDED:
+            raise SessionRefused("too many of your requests wait for the peer's decision")
+        self._undecided[remote] += 1
         try:
             request = AccessRequest(
                 remote=remote,
@@ -241,6 +248,10 @@ class Access:
         except Exception:
             self._log.failure("the authoriser failed, so nobody is let in")
             raise SessionRefused("the peer cannot tell whom it lets in: tell its user") from None
+        finally:
+            self._undecided[remote] -= 1
+            # Of those who want nothing any more, nothing is kept.
+            self._undecided += Counter()
         if isAllowed is not True:
             raise SessionRefused(f"{NOT_LET_IN}: its user can allow your ID, {remote}")
 

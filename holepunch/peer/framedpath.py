@@ -37,6 +37,8 @@ from holepunch.punch.pairproof import PairProofConfig
 from holepunch.stun import Rfc4571Framer, frameRfc4571, looksLikeStun
 
 _LINGER = 5.0
+# So many checks and answers wait for a connection that is full.
+_UNREAD_CHECKS = 64
 
 
 class _PathSession(Protocol):
@@ -88,12 +90,13 @@ class FramedPath(OpenPath):
                 keepaliveInterval=config.keepaliveInterval,
                 consentTimeout=config.consentTimeout,
             ),
-            send=self._sendFrame,
+            send=self._sendCheck,
             proven=lambda: None,
             answered=self.answered,
             lost=lambda reason: session.end(PathLost(reason)),
         )
         self._isFull = False
+        self._unread = 0
         self._lingerCall: IDelayedCall | None = None
         self._tcp: ITCPTransport | None = None
 
@@ -195,6 +198,16 @@ class FramedPath(OpenPath):
             self._lingerCall = self._clock.callLater(_LINGER, tcp.abortConnection)
             tcp.loseConnection()
 
+    def _sendCheck(self, data: bytes) -> None:
+        """
+        Send a check, or an answer, though the connection be full: it has to go on living. But
+        whoever sends checks, and reads no answers, gets no more.
+        """
+        if self._isFull:
+            self._unread += 1
+        if self._unread <= _UNREAD_CHECKS:
+            self._sendFrame(data)
+
     def _sendFrame(self, data: bytes) -> None:
         if self._tcp is not None and not self.isLost:
             self._tcp.write(frameRfc4571(data))
@@ -212,6 +225,7 @@ class FramedPath(OpenPath):
         There is room again.
         """
         self._isFull = False
+        self._unread = 0
 
     def stopProducing(self) -> None:
         """

@@ -38,6 +38,8 @@ from holepunch.rendezvous.introduction import Introduction, Use
 
 # So long after the goodbye of the last path comes, at the latest, what says why.
 _MOMENT = 0.05
+# For the handshake: who asks for us, and keeps it going without an end, must not keep the link.
+_HANDSHAKE_TIMEOUT = 30.0
 
 LinkPath = DatagramPath | FramedPath | RelayedPath
 
@@ -134,6 +136,7 @@ class Link:
         self._tidyCall: IDelayedCall | None = None
         self._idleCall: IDelayedCall | None = None
         self._lostCall: IDelayedCall | None = None
+        self._handshakeCall: IDelayedCall | None = None
         self._idleSince: float | None = None
         self._withoutPathSince: float | None = None
         self.switch.whenLost().addErrback(self._ended)
@@ -214,6 +217,8 @@ class Link:
             self._ready()
         elif self.connection is None:
             self._handshakeAt = self._clock.seconds()
+            if not self.introduction.isRequester:
+                self._handshakeCall = self._clock.callLater(_HANDSHAKE_TIMEOUT, self._notProven)
             self.connection = QUICConnection(
                 self._clock,
                 self.switch,
@@ -226,6 +231,9 @@ class Link:
             self.connection.whenConnected().addCallbacks(
                 lambda _: self._ready(), lambda failure: None
             )
+
+    def _notProven(self) -> None:
+        self.closeBecause(PathLost("the other side did not prove its identity in time"))
 
     def verify(self) -> None:
         """
@@ -341,6 +349,7 @@ class Link:
         if self._isReady or self.isOver:
             return
         self._isReady = True
+        self._cancel(self._handshakeCall)
         assert self._connected is not None
         self._observe(self._connected)
         if self.connection is not None:
@@ -417,7 +426,7 @@ class Link:
             return
         self._reason = reason
         self._repair.stop()
-        for call in (self._tidyCall, self._idleCall, self._lostCall):
+        for call in (self._tidyCall, self._idleCall, self._lostCall, self._handshakeCall):
             self._cancel(call)
         if self.connection is not None:
             self.connection.close()

@@ -27,6 +27,10 @@ from holepunch.peer.session import Session
 from holepunch.rendezvous.introduction import Introduction, RelayPolicy, Use
 from holepunch.rendezvous.relaygrant import RelayGrant
 
+# What one other peer may cause here without the program hearing of it.
+_UNUSED_LINKS = 16
+_PATHS = 8
+
 NOTHING_TO_CONTINUE = "the peer has no connection that could go on"
 
 
@@ -93,7 +97,25 @@ class Links:
             first.relay is RelayPolicy.ONLY and introduction.relay is not RelayPolicy.ONLY
         ):
             raise SessionRefused("a connection goes on in the way in which it began")
+        if len(link.switch.members) >= _PATHS:
+            raise SessionRefused("the connection has paths enough")
         return link
+
+    def mustHaveRoom(self, introduction: Introduction) -> None:
+        """
+        An offered session may bring about a link, if the same peer has not too many that it does
+        not use.
+
+        @raise SessionRefused: It has.
+        """
+        unused = sum(
+            link.remote == introduction.remote
+            and link.connection is not None
+            and not link.connection.streamCount
+            for link in self._links.values()
+        )
+        if unused >= _UNUSED_LINKS:
+            raise SessionRefused("you have too many connections to the peer that you do not use")
 
     def ofSession(self, session: Session) -> Link | None:
         """

@@ -25,6 +25,8 @@ from holepunch.punch import Candidate, CandidateType, Path, gatheredCandidate
 from holepunch.punch.pairproof import PairProofConfig
 from holepunch.stun import looksLikeStun
 
+# A peer may lose its allocation and get another one; each costs a channel of our own.
+_MOST_REMOTES = 8
 _NOWHERE = TransportAddress("0.0.0.0", 0)
 
 
@@ -79,6 +81,7 @@ class RelayedPath(OpenPath):
         self._ended: Callable[[RelayedPath, str], None] | None = ended
         self._local = _NOWHERE
         self._remote: TransportAddress | None = None
+        self._remotes = 0
         self._proof: ProofDriver | None = None
 
     @property
@@ -98,8 +101,9 @@ class RelayedPath(OpenPath):
         """
         The other side has this relayed address, now.
         """
-        if self.isLost or remote == self._remote:
+        if self.isLost or remote == self._remote or self._remotes >= _MOST_REMOTES:
             return
+        self._remotes += 1
         self._allocation.permit(remote.host)
         self._setRemote(remote)
 

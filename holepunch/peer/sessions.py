@@ -275,6 +275,7 @@ class Sessions:
             del self._undecided[sessionID]
         # To decide may have taken its time.
         main = self._mustHaveRoom()
+        self.links.mustHaveRoom(introduction)
         undecided.mustBeWanted()
         answer = self._accept(introduction, main)
         self.candidatesReceived(sessionID, undecided.candidates)

@@ -26,7 +26,7 @@ from holepunch.punch import (
     SessionConfig,
     gatheredCandidate,
 )
-from holepunch.stun import frameRfc4571
+from holepunch.stun import Rfc4571Framer, frameRfc4571
 
 HERE = TransportAddress("192.0.2.1", 1)
 THERE = TransportAddress("192.0.2.2", 2)
@@ -108,6 +108,22 @@ class FramedPathTests(SynchronousTestCase):
             self.near.path.send(b"\xff" + data)
         self.pump(piece)
         self.assertEqual(self.far.received, [b"\xff" + data for data in datagrams])
+
+    def test_answersNotRead(self) -> None:
+        """
+        Who sends checks, and reads no answers, does not fill the memory with them.
+        """
+        self.far.path.pauseProducing()
+        for _ in range(500):
+            self.near.path.probe()
+        self.far.path.dataReceived(self.near.transport.value())
+        self.assertEqual(len(Rfc4571Framer().feed(self.far.transport.value())), 64)
+        self.far.path.resumeProducing()
+        self.near.path.probe()
+        self.near.transport.clear()
+        self.pump()
+        self.far.path.probe()
+        self.assertGreater(len(self.far.transport.value()), 0)
 
     def test_full(self) -> None:
         """
