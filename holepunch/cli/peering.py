@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from holepunch.cli.options import PeerOptions, loadIdentity
 from holepunch.cli.output import Output
+from holepunch.cli.relayreason import RelayReason
 from holepunch.cli.trace import TraceWriter
 from holepunch.errors import PeerReplaced, RendezvousUnreachable
 from holepunch.interfaces import IAuthoriser
@@ -50,6 +51,8 @@ async def withPeer(
     if options.trace is not None:
         trace = TraceWriter.create(options.trace, identity.peerID, name)
 
+    reason = RelayReason(output, identity.peerID, name)
+
     def observe(event: PeerEvent) -> None:
         nonlocal lastReason, isRegistered
         isFatal = False
@@ -60,6 +63,7 @@ async def withPeer(
         isRegistered = isRegistered or isinstance(event, Registered)
         if peer.running and not isFatal:
             output.observe(event)
+            reason.observe(event)
         if trace is not None:
             trace.observe(event)
         if isinstance(event, Disconnected) and event.error == PeerReplaced.__name__:

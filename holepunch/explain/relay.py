@@ -11,10 +11,11 @@ from __future__ import annotations
 import attrs
 
 from holepunch.address import Transport
-from holepunch.explain.case import Case, Evidence
+from holepunch.explain.case import Case, Evidence, openCase
 from holepunch.explain.cause import Cause
 from holepunch.explain.finding import Finding, Rule
 from holepunch.explain.paths import PUNCHING
+from holepunch.explain.record import Trace
 from holepunch.explain.side import Side
 from holepunch.explain.wording import plain
 from holepunch.peer.events import PairNews, RelayNews, RelayTold
@@ -60,6 +61,15 @@ def directFinding(case: Case) -> Finding | None:
     isSilence = found is not None and found.cause is Cause.NOTHING_CAME_THROUGH
     side = case.focus
     return None if isSilence and side.endedAt - side.startedAt < _PATIENCE else found
+
+
+def whyRelayed(trace: Trace) -> Cause | None:
+    """
+    Why a connection of which one side is known goes through the relay; C{None} where that does not
+    show, or not yet.
+    """
+    found = directFinding(openCase([trace]))
+    return found.cause if found is not None and found.cause in _RELAYABLE else None
 
 
 # --- rules --------------------------------------------------------------------------------------
