@@ -151,6 +151,13 @@ class StageTestCase(TestCase):
     timeout = 200
     twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
 
+    @property
+    def location(self) -> str:
+        """
+        Where peers find the service.
+        """
+        return self.serviceHosts[0]
+
     async def build(self, topology: Topology | str) -> None:
         """
         Start the lab and the service in it.
@@ -194,7 +201,7 @@ class StageTestCase(TestCase):
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            "HOLEPUNCH_RENDEZVOUS": self.serviceHosts[0],
+            "HOLEPUNCH_RENDEZVOUS": self.location,
             "HOLEPUNCH_IDENTITY": str((self.folder / f"{host}.pem").resolve()),
             "XDG_CONFIG_HOME": str((self.folder / host).resolve()),
         }
