@@ -60,6 +60,8 @@ _FULL = (486, 508)
 _PERMISSION_INTERVAL = 240.0
 _CHANNEL_INTERVAL = 480.0
 _REFRESH_MARGIN = 60.0
+# However short a lifetime the relay gives.
+_SHORTEST_REFRESH = 5.0
 
 _T = AttributeType
 
@@ -333,6 +335,9 @@ class AllocationClient:
     # --- what comes of requests -------------------------------------------------------------------
 
     def _end(self, outcome: Outcome, now: float) -> None:
+        if self.state is AllocationState.ENDED:
+            # Of several requests that end in the same moment, the first one ended it all.
+            return
         purpose, response = outcome.request.purpose, outcome.response
         isSuccess = response is not None and response.messageClass is MessageClass.SUCCESS
         code = response.error.code if response is not None and response.error is not None else 0
@@ -407,7 +412,7 @@ class AllocationClient:
     def _setLifetime(self, lifetime: int | None, now: float) -> None:
         seconds = self._lifetime if lifetime is None else float(lifetime)
         self._expiresAt = now + seconds
-        self._refreshAt = now + max(seconds - _REFRESH_MARGIN, seconds / 2)
+        self._refreshAt = now + max(seconds - _REFRESH_MARGIN, seconds / 2, _SHORTEST_REFRESH)
 
     def _receiveIndication(self, message: ReceivedMessage) -> None:
         if message.method != Method.DATA or not self._isOpen:

@@ -4,6 +4,10 @@ Tests for L{holepunch.turn.allocationclient}, against answers made by hand.
 
 from __future__ import annotations
 
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import TransportAddress
@@ -26,8 +30,11 @@ from holepunch.turn import (
     PermissionRefused,
     Permitted,
     RelayedData,
+    SendToServer,
     encodeChannelData,
+    looksLikeChannelData,
 )
+from holepunch.turn.effects import Effect
 from tests.turn.relay import CLIENT, CREDENTIAL, PEER, REALM, makeClient, sent
 
 T = AttributeType
@@ -285,6 +292,93 @@ class AllocationClientTests(SynchronousTestCase):
         self.receive(error(requests[0], 437))
         (lost,) = self.client.takeEffects()
         self.assertIsInstance(lost, AllocationLost)
+
+    def test_diesDuringRequests(self) -> None:
+        """
+        A relay that falls silent while several requests are under way ends the allocation, once.
+        """
+        self.allocate()
+        self.client.verify(self.now)
+        self.client.verify(self.now)
+        told: list[Effect] = []
+        while (at := self.client.nextTimeout()) is not None:
+            self.now = at
+            self.client.handleTimeout(self.now)
+            told += [
+                each for each in self.client.takeEffects() if not isinstance(each, SendToServer)
+            ]
+        (lost,) = told
+        self.assertIsInstance(lost, AllocationLost)
+
+    def test_noLifetime(self) -> None:
+        """
+        A relay that gives no lifetime is not asked for more without a pause.
+        """
+        self.allocate()
+        asked, end = 0, self.now + 600
+        self.client.verify(self.now)
+        while (at := self.client.nextTimeout()) is not None and at < end:
+            self.now = max(at, self.now)
+            self.client.handleTimeout(self.now)
+            for request in self.requests():
+                asked += 1
+                answer = Message.success(request, [Attribute(T.LIFETIME, 0)])
+                self.receive(answer.encode(KEY))
+        self.assertIn(asked, range(60, 130))
+
+    @given(st.integers(0, 2**32))
+    def test_hostileRelay(self, seed: int) -> None:
+        """
+        Whatever the relay answers, and whenever: it raises nothing, and an allocation that has
+        ended waits for nothing.
+        """
+        chance = random.Random(seed)
+        self.setUp()
+        self.client.start(self.now)
+        for _ in range(30):
+            messages = [each for each in sent(self.client) if not looksLikeChannelData(each)]
+            for request in map(decode, messages):
+                for _ in range(chance.randrange(3)):
+                    self.receive(self.anyAnswer(request, chance))
+            chance.choice(
+                [
+                    lambda: self.client.permit(PEER.host, self.now),
+                    lambda: self.client.bindChannel(PEER, self.now),
+                    lambda: self.client.send(PEER, b"data", self.now),
+                    lambda: self.client.verify(self.now),
+                    lambda: self.receive(chance.randbytes(chance.randrange(30))),
+                ]
+            )()
+            at = self.client.nextTimeout()
+            if at is not None and chance.randrange(2):
+                self.now = max(at, self.now)
+                self.client.handleTimeout(self.now)
+        if self.client.state is AllocationState.ENDED:
+            self.assertIsNone(self.client.nextTimeout())
+
+    def anyAnswer(self, request: ReceivedMessage, chance: random.Random) -> bytes:
+        """
+        An answer of any kind, mostly with the right key.
+        """
+        if chance.randrange(3) == 0:
+            return success(request)
+        possible = [
+            Attribute(T.XOR_RELAYED_ADDRESS, RELAYED),
+            Attribute(T.XOR_RELAYED_ADDRESS, TransportAddress("2001:db8::1", 0)),
+            Attribute(T.XOR_MAPPED_ADDRESS, CLIENT),
+            Attribute(T.LIFETIME, chance.choice([0, 1, 600, 2**32 - 1])),
+            Attribute(T.CHANNEL_NUMBER, 0x4000),
+            Attribute(T.NONCE, chance.randbytes(9)),
+            Attribute(T.DATA, b"data"),
+        ]
+        attributes = chance.sample(possible, chance.randrange(len(possible)))
+        code = chance.choice([300, 400, 401, 403, 437, 438, 441, 486, 508, 699])
+        answer = (
+            Message.success(request, attributes)
+            if chance.randrange(2)
+            else Message.error(request, code, "", attributes)
+        )
+        return answer.encode(KEY if chance.randrange(5) else None)
 
     def test_permissionRefused(self) -> None:
         """
