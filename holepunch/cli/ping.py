@@ -29,6 +29,7 @@ from holepunch.cli.waiting import Patience, waitOption
 from holepunch.errors import PathLost
 from holepunch.peer import Peer, PingPath
 from holepunch.peer.events import Connected
+from holepunch.peer.ping import PingWay
 
 _REPLY_TIMEOUT = 2.0
 
@@ -114,9 +115,11 @@ class Report(abc.ABC):
         """
 
     @abc.abstractmethod
-    def reply(self, number: int, seconds: float) -> None:
+    def reply(self, number: int, seconds: float, way: PingWay) -> None:
         """
         A ping was answered.
+
+        @param way: Which way it went.
         """
 
     @abc.abstractmethod
@@ -141,16 +144,15 @@ class TextReport(Report):
         """
         Name the path.
         """
-        self._path = f"{connected.path} {connected.transport.value}"
         click.echo(
             f"PING {nameOf(connected.remotePeer, connected.remoteName)}: {describePath(connected)}"
         )
 
-    def reply(self, number: int, seconds: float) -> None:
+    def reply(self, number: int, seconds: float, way: PingWay) -> None:
         """
         A line.
         """
-        click.echo(f"{number}: {milliseconds(seconds)}, {self._path}")
+        click.echo(f"{number}: {milliseconds(seconds)}, {way.path} {way.transport.value}")
 
     def lost(self, number: int) -> None:
         """
@@ -176,15 +178,21 @@ class JSONReport(Report):
 
     def begin(self, connected: Connected) -> None:
         """
-        Keep what each reply repeats.
+        Nothing: the event tells of it, and each reply.
         """
-        self._path = {"path": connected.path, "transport": connected.transport}
 
-    def reply(self, number: int, seconds: float) -> None:
+    def reply(self, number: int, seconds: float, way: PingWay) -> None:
         """
         A line.
         """
-        self._write({"seq": number, "seconds": round(seconds, 6), **self._path})
+        self._write(
+            {
+                "seq": number,
+                "seconds": round(seconds, 6),
+                "path": way.path,
+                "transport": way.transport,
+            }
+        )
 
     def lost(self, number: int) -> None:
         """
@@ -276,7 +284,7 @@ class Pinger:
             self._report.lost(number)
         else:
             self._times.append(seconds)
-            self._report.reply(number, seconds)
+            self._report.reply(number, seconds, self._path.way)
         if not isLast:
             pause = max(0.0, sentAt + self._interval - self._clock.seconds())
             await deferLater(self._clock, pause, lambda: None)

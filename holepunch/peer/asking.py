@@ -162,6 +162,8 @@ class Asking:
                         request.mustBeWanted()
                         link = self._findLink(target, options)
                 if link is not None:
+                    # Its key is proven, whatever the peer was called when the link was made.
+                    self._access.proven(target, link.remote)
                     return self._onLink(link, application)
                 session = await self._introduceInTime(
                     request, target, options, application, startedAt

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from typing import cast
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from holepunch.address import Transport
 from holepunch.errors import PathLost
 from holepunch.peer.events import Connected
 from holepunch.peer.openpath import OpenPath
+from holepunch.peer.pathswitch import PathSwitch
 from holepunch.peer.securestream import SecureStream
 
 PING = b"holepunch-ping"
@@ -93,11 +96,23 @@ class _Asker(Protocol):
             self._lostWaiters.pop(0).errback(lost)
 
 
+@attrs.frozen
+class PingWay:
+    """
+    Which way a path leads.
+
+    @ivar path: C{"direct"} or C{"relay"}.
+    """
+
+    path: str
+    transport: Transport
+
+
 class PingPath:
     """
     A path over which round trips are measured.
 
-    @ivar connected: Which path it is.
+    @ivar connected: Which path it was in the beginning.
     """
 
     def __init__(
@@ -105,9 +120,20 @@ class PingPath:
     ) -> None:
         self.connected = connected
         self._outcome = outcome
+        self._way = PingWay(connected.path, connected.transport)
         if isinstance(outcome, SecureStream):
             self._asker = _Asker(clock)
             outcome.attach(self._asker)
+
+    @property
+    def way(self) -> PingWay:
+        """
+        Where it leads at the moment; while it leads nowhere, where it did.
+        """
+        outcome = self._outcome
+        if isinstance(outcome, PathSwitch) and outcome.best is not None:
+            self._way = PingWay(outcome.best.kind.word, Transport[outcome.getPeer().type])
+        return self._way
 
     def ping(self) -> Deferred[float]:
         """

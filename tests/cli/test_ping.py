@@ -21,6 +21,7 @@ from holepunch.errors import PathLost
 from holepunch.identity import PeerID
 from holepunch.peer import Peer
 from holepunch.peer.events import Connected
+from holepunch.peer.ping import PingWay
 from tests.cli.network import CommandTestCase, Told
 
 BOB = PeerID.fromPublicKey(b"b" * 32)
@@ -44,6 +45,7 @@ class RecordedPath:
             candidate="srflx",
             seconds=0.1,
         )
+        self.way = PingWay("direct", Transport.UDP)
         self.pings: list[Deferred[float]] = []
         self.lost: Deferred[None] = Deferred()
         self.isClosed = False
@@ -72,7 +74,7 @@ class RecordedReport(Report):
     def begin(self, connected: Connected) -> None:
         self.lines.append(connected.transport)
 
-    def reply(self, number: int, seconds: float) -> None:
+    def reply(self, number: int, seconds: float, way: PingWay) -> None:
         self.lines.append((number, seconds))
 
     def lost(self, number: int) -> None:
@@ -173,9 +175,9 @@ class ReportTests(SynchronousTestCase):
     def report(self, report: Report) -> str:
         with redirect_stdout(StringIO()) as output:
             report.begin(RecordedPath().connected)
-            report.reply(1, 0.0123456789)
+            report.reply(1, 0.0123456789, PingWay("relay", Transport.UDP))
             report.lost(2)
-            report.reply(3, 0.25)
+            report.reply(3, 0.25, PingWay("direct", Transport.TCP))
             report.end(Statistics(sent=3, times=(0.0123456789, 0.25)))
             report.end(Statistics(sent=0, times=()))
         return output.getvalue()
@@ -185,13 +187,12 @@ class ReportTests(SynchronousTestCase):
         For programs: an object a reply, and one for all.
         """
         lines = [json.loads(line) for line in self.report(JSONReport()).splitlines()]
-        path = {"path": "direct", "transport": "udp"}
         none = {"min": None, "median": None, "max": None}
         self.assertEqual(
             lines,
             [
-                {"seq": 1, "seconds": 0.012346, **path},
-                {"seq": 3, "seconds": 0.25, **path},
+                {"seq": 1, "seconds": 0.012346, "path": "relay", "transport": "udp"},
+                {"seq": 3, "seconds": 0.25, "path": "direct", "transport": "tcp"},
                 {"sent": 3, "received": 2, "min": 0.012346, "median": 0.131173, "max": 0.25},
                 {"sent": 0, "received": 0, **none},
             ],
@@ -205,9 +206,9 @@ class ReportTests(SynchronousTestCase):
             self.report(TextReport()).splitlines(),
             [
                 f"PING bob ({BOB.short}…): direct udp path, 10.0.0.2:1 → 192.0.2.1:2 (srflx)",
-                "1: 12.3 ms, direct udp",
+                "1: 12.3 ms, relay udp",
                 "2: no reply",
-                "3: 250 ms, direct udp",
+                "3: 250 ms, direct tcp",
                 "3 sent, 2 received, 33.3 % lost",
                 "min/median/max 12.3 ms / 131 ms / 250 ms",
                 "0 sent, 0 received, 0 % lost",

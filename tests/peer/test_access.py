@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from holepunch.address import Transport
 from holepunch.errors import (
     CannotRead,
     HolepunchError,
@@ -215,6 +216,19 @@ class KnownNameTests(AccessTestCase):
         self.assertIsNone(self.known.find("bob"))
         for each in (path, *paths):
             each.whenLost().addErrback(lambda failure: None)
+
+    def test_firstUseOfALink(self) -> None:
+        """
+        A name that is first used over a connection which was made by ID is pinned just so.
+        """
+        self.begin()
+        options = SessionOptions(transports=frozenset({Transport.UDP}))
+        for target, isPinned in ((BOB.peerID.text, False), ("bob", True)):
+            endpoint = self.alice.connectEndpoint(target, options)
+            self.network.waitFor(endpoint.connect(RecorderFactory()))
+            self.assertEqual(self.known.find("bob") is not None, isPinned)
+        introduced = [each for each in self.network.events["alice"] if type(each) is Introduced]
+        self.assertEqual(len(introduced), 1)
 
     def test_changedKey(self) -> None:
         """

@@ -158,6 +158,20 @@ class RelayTests(RelayTestCase):
         addresses = {each.local for each in self.told(Connected)}
         self.assertEqual(len(addresses), 1)
 
+    def test_ping(self) -> None:
+        """
+        Whoever measures round trips is told which way they go at the moment.
+        """
+        self.build("port-restricted/port-restricted")
+        path = self.network.waitFor(self.alice.openPingPath("bob", AUTO))
+        first = path.way
+        self.network.waitFor(path.ping())
+        self.network.internet.advance(20)
+        self.network.waitFor(path.ping())
+        self.assertEqual((first.path, path.way.path), ("relay", "direct"))
+        path.whenLost().addErrback(lambda failure: None)
+        path.close()
+
     def test_listeners(self) -> None:
         """
         Whoever is asked may want no relay either, or nothing else.
