@@ -14,6 +14,7 @@ X25519MLKEM768 or X25519.
 
 from __future__ import annotations
 
+import hmac
 import os
 import ssl
 
@@ -299,7 +300,8 @@ class PinnedServer(PinnedHandshake):
         self._isClientProven = True
 
     def _finish(self, finished: tls.Finished) -> None:
-        if finished.verify_data != self._schedule.finished_verify_data(self._clientSecret):
+        expected = self._schedule.finished_verify_data(self._clientSecret)
+        if not hmac.compare_digest(finished.verify_data, expected):
             raise tls.AlertDecryptError("the handshake was altered on its way")
         self.update_traffic_key_cb(
             tls.Direction.DECRYPT,

@@ -149,7 +149,9 @@ class Authority:
         stored = None
         for checker in self._checkers:
             if IStoredPasswords.providedBy(checker):
-                stored = stored or self._storedIn(checker, user)
+                # All of them are asked: who is in the first file must not be answered sooner.
+                found = self._storedIn(checker, user)
+                stored = stored or found
         digest = hmac.digest(self._secret, user.encode("utf-8"), "sha256")
         return LoginExchange(
             user=user,

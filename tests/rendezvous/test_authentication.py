@@ -140,6 +140,25 @@ class LoginTests(LoginTestCase):
         other = Authority(object(), [checker], Identity.generate(), cost=CHEAP)
         self.assertNotEqual(other.challenge("nobody", "n" * 24, b"").salt, fake.salt)
 
+    def test_severalFiles(self) -> None:
+        """
+        All password files are looked at for a challenge, also when the first one has the user.
+        """
+        asked: list[str] = []
+
+        class Noting(PasswordFile):
+            def storedPassword(self, user: str) -> StoredPassword | None:
+                asked.append(user)
+                return super().storedPassword(user)
+
+        paths = [self.mktemp(), self.mktemp()]
+        for path in paths:
+            passwordFile(path, alice="secret")
+        authority = self.makeAuthority(*map(Noting, paths))
+        for user in ("alice", "nobody"):
+            authority.challenge(user, "n" * 24, b"")
+        self.assertEqual(asked, ["alice", "alice", "nobody", "nobody"])
+
     def test_work(self) -> None:
         """
         Where checkers hold the passwords themselves, a refusal takes the same work for a user that
