@@ -137,11 +137,13 @@ class _Builder:
             if event.mapped in told or any(event.at >= end for end in ends):
                 continue
             told.add(event.mapped)
-            if not flights or event.at > flights[-1][0] + SAME_FLIGHT:
-                flights.append((event.at, [str(event.mapped)]))
+            at, addresses = flights[-1] if flights else (-math.inf, [""])
+            host = addresses[0].rpartition(":")[0]
+            # Several ports of one host have room on one arrow.
+            if host == str(event.mapped).rpartition(":")[0] and event.at <= at + SAME_FLIGHT:
+                addresses.append(f":{event.mapped.port}")
             else:
-                host = flights[-1][1][0].rpartition(":")[0]
-                flights[-1][1].append(str(event.mapped).removeprefix(host))
+                flights.append((event.at, [str(event.mapped)]))
         for at, addresses in flights:
             more = "…" if len(addresses) > _MOST_ADDRESSES else ""
             words = f"STUN: you are {', '.join(addresses[:_MOST_ADDRESSES])}{more}"

@@ -103,7 +103,8 @@ def _limits(case: Case, traces: Sequence[Trace]) -> tuple[str, ...]:
     """
     side = case.focus
     limits = [
-        f"The trace of {plain(trace.label)} was cut short: this report is incomplete."
+        f"The trace of {plain(trace.label)} has no end: the program still ran, or the trace was cut"
+        " short. What came later is not in this report."
         for trace in traces
         if trace.ended is None
     ]

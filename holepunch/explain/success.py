@@ -21,6 +21,7 @@ from holepunch.peer.events import Connected
 from holepunch.punch import EventKind
 from holepunch.rendezvous.introduction import RelayPolicy
 
+_ABOUT_TO_PROVE = 0.5
 _LOST = ("PathLost", "ConnectionLost", "ConnectionAborted", "LocalStreamFailed")
 
 
@@ -162,7 +163,11 @@ def _why(case: Case, side: Side, path: Connected) -> list[str]:
 
 def _strangers(case: Case) -> Evidence | None:
     for side in case.sides:
+        chosen = [each.at for each in side.ofKind(EventKind.SELECTED)]
         for each in side.strangers():
+            # The peer itself may have been about to prove itself there, too.
+            if chosen and chosen[0] - each.at < _ABOUT_TO_PROVE:
+                continue
             isUsed = side.connected is not None and each.remote == side.connected.remote
             if not isUsed and each.remote is not None and isPrivateHost(each.remote.host):
                 text = f"somebody else answers at {each.remote.host} and was not taken for the peer"

@@ -4,12 +4,17 @@ Sessions that found a path, explained.
 
 from __future__ import annotations
 
-from holepunch.explain import Cause
+from holepunch.address import Transport, TransportAddress
+from holepunch.explain import Cause, Ended, Trace, explain
+from holepunch.identity import PeerID
 from holepunch.lab import Topology
 from holepunch.nat import NAMED_BEHAVIOURS
 from holepunch.nat.packet import Protocol
+from holepunch.peer.events import Connected, Introduced, PeerEvent, Punched
+from holepunch.punch import EventKind, PunchEvent
 from tests.explain.stage import CONES, TCP, UDP, CauseTestCase
 
+ALICE, BOB = (PeerID.fromPublicKey(bytes([each]) * 32) for each in (1, 2))
 NATS = ("nat-alice", "nat-bob")
 CONE = NAMED_BEHAVIOURS["port-restricted"]
 
@@ -88,6 +93,48 @@ class ConnectedTests(CauseTestCase):
         self.ping(TCP)
         network.internet.advance(20.0)
         self.assertFromAnySide(Cause.CONNECTED)
+
+    def test_losers(self) -> None:
+        """
+        A connection that was accepted just before the path was chosen may be the very peer's: only
+        who has had the time to prove to be the peer, and has not, is a stranger.
+        """
+        for waited, isStranger in ((0.01, False), (2.0, True)):
+            steps = [
+                PunchEvent(
+                    at=at,
+                    kind=kind,
+                    transport=Transport.TCP,
+                    local=TransportAddress("192.168.1.10", 5000),
+                    remote=TransportAddress(host, 6000),
+                    connection=connection,
+                )
+                for at, kind, host, connection in (
+                    (1.0, EventKind.CONNECTED, "192.168.1.20", 1),
+                    (1.0 + waited, EventKind.CONNECTED, "31.2.0.1", 2),
+                    (1.0 + waited, EventKind.CHECK_ANSWERED, "31.2.0.1", 2),
+                    (1.0 + waited, EventKind.SELECTED, "31.2.0.1", 2),
+                )
+            ]
+            told: tuple[PeerEvent, ...] = (
+                Introduced(at=0.0, session="s", remotePeer=BOB, remoteName=None, isRequester=True),
+                *(Punched(at=step.at, session="s", event=step) for step in steps),
+                Connected(
+                    at=1.0 + waited,
+                    session="s",
+                    remotePeer=BOB,
+                    remoteName=None,
+                    path="direct",
+                    transport=Transport.TCP,
+                    local=TransportAddress("192.168.1.10", 5000),
+                    remote=TransportAddress("31.2.0.1", 6000),
+                    candidate="srflx",
+                    seconds=1.0,
+                ),
+            )
+            found = explain([Trace(peer=ALICE, name="alice", events=told, ended=Ended(at=9.0))])
+            self.assertIs(found.cause, Cause.CONNECTED)
+            self.assertEqual("Somebody else" in " ".join(found.sentences), isStranger)
 
     def test_lost(self) -> None:
         """
