@@ -183,7 +183,7 @@ class ReportTests(ExplainTestCase):
         path = self.write(sessionOf()[:-2], ended=False)
         ran = self.run_(path)
         self.assertEqual(ran.exit_code, 0)
-        self.assertIn("cut short", ran.stdout)
+        self.assertIn("has no end", ran.stdout)
         self.assertFalse(json.loads(self.run_(path, "--json").stdout)["complete"])
 
     def test_otherClock(self) -> None:
