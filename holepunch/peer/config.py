@@ -23,6 +23,19 @@ def _positive(instance: object, attribute: attrs.Attribute[float], value: float)
         raise ValueError(f"{attribute.name} must be more than 0, not {value}")
 
 
+# Seconds.
+_LONGEST_KEEPALIVE = 15.0
+_LONGEST_WARM = 25.0
+_SHORTEST_INTERVAL = 1.0
+_SHORTEST_NAT = 20.0
+
+
+def _often(natLifetime: float | None, longest: float, *, unknown: float) -> float:
+    if natLifetime is None:
+        return unknown
+    return min(longest, max(_SHORTEST_INTERVAL, natLifetime / 3))
+
+
 @attrs.frozen(kw_only=True)
 class SessionOptions:
     """
@@ -51,9 +64,15 @@ class PeerConfig:
 
     @ivar retryDelay: Seconds before a refused or reset connect is tried again.
     @ivar connectTries: How often one pair is tried by TCP.
+    @ivar natLifetime: Seconds of silence after which the NAT is known to forget a UDP mapping, as
+        C{holepunch check --lifetime} measures them. The next two follow from it, so that two
+        packets in a row may be lost: seconds where it must be, and as long as the rest allows where
+        it may be.
     @ivar keepaliveInterval: Seconds between checks on a UDP path; at most 15, because some NATs
-        forget after 20.
-    @ivar warmInterval: Seconds between requests that keep the warm UDP mapping; below 20 likewise.
+        forget after 20, and because a peer that is gone is to be noticed within 30.
+    @ivar warmInterval: Seconds between requests that keep the warm UDP mapping; below 20 likewise
+        where the lifetime is not known, and at most 25, because the service forgets what it
+        observed after 60.
     @ivar headStart: Seconds for which a better pair in progress is waited for.
     @ivar nomination: Decides which proven pair the requester's side takes, and when; by default,
         L{HeadStart<holepunch.punch.nomination.HeadStart>} with C{headStart}.
@@ -78,12 +97,13 @@ class PeerConfig:
 
     retryDelay: float = attrs.field(default=1.0, validator=_positive)
     connectTries: int = 10
+    natLifetime: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_positive)
+    )
     keepaliveInterval: float = attrs.field(
-        default=5.0, validator=[_positive, attrs.validators.le(15.0)]
+        validator=[_positive, attrs.validators.le(_LONGEST_KEEPALIVE)]
     )
-    warmInterval: float = attrs.field(
-        default=12.0, validator=[_positive, attrs.validators.lt(20.0)]
-    )
+    warmInterval: float = attrs.field(validator=_positive)
     headStart: float = 0.05
     nomination: NominationStrategy | None = None
     pathChooser: IPathChooser = attrs.field(factory=BestKindFirst)
@@ -100,3 +120,17 @@ class PeerConfig:
     linkIdleTimeout: float = attrs.field(default=10.0, validator=_positive)
     mappingLifetime: float | None = None
     interfaceInterval: float = attrs.field(default=5.0, validator=_positive)
+
+    @keepaliveInterval.default
+    def _checkOften(self) -> float:
+        return _often(self.natLifetime, _LONGEST_KEEPALIVE, unknown=5.0)
+
+    @warmInterval.default
+    def _warmOften(self) -> float:
+        return _often(self.natLifetime, _LONGEST_WARM, unknown=12.0)
+
+    @warmInterval.validator
+    def _checkWarm(self, attribute: attrs.Attribute[float], value: float) -> None:
+        isLong = value > _LONGEST_WARM if self.natLifetime is not None else value >= _SHORTEST_NAT
+        if isLong:
+            raise ValueError(f"{value:g} s is too long for warmInterval: NATs forget sooner")

@@ -7,14 +7,16 @@ from __future__ import annotations
 import random
 from typing import Any, cast
 
+import attrs
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import Transport
 from holepunch.lab import LinkSpec, Topology
+from holepunch.nat import NAMED_BEHAVIOURS
 from holepunch.peer import Peer, PeerConfig, SessionOptions
-from holepunch.peer.events import Connected, Introduced, Moved
+from holepunch.peer.events import Connected, Introduced, Moved, Suspected
 from tests.peer.network import EchoFactory, Network, Recorder, RecorderFactory
 
 UDP = SessionOptions(transports=frozenset({Transport.UDP}))
@@ -155,6 +157,24 @@ class StreamTests(LinkTestCase):
             self.assertEqual(self.moves(name), ["direct"])
         self.assertEchoes(self.connect())
         self.assertEqual(len(self.told(Introduced)), 2)
+
+    def test_impatientNAT(self) -> None:
+        """
+        Behind NATs that forget after seconds, an idle connection stays where that is known, and
+        what is sent then finds its way at once.
+        """
+        behaviour = attrs.evolve(NAMED_BEHAVIOURS["port-restricted"], udpTimeout=4.0)
+        plain = Topology.parse("port-restricted/port-restricted")
+        nats = tuple(attrs.evolve(nat, behaviour=behaviour) for nat in plain.nats)
+        self.config = PeerConfig(natLifetime=4.0)
+        self.build(attrs.evolve(plain, nats=nats))
+        protocol = self.connect()
+        for _ in range(10):
+            self.network.internet.advance(20.0)
+            self.assertEchoes(protocol, 100, limit=1.0)
+        for name in ("alice", "bob"):
+            self.assertEqual(self.moves(name), ["direct"])
+            self.assertEqual(self.told(Suspected, name), [])
 
     def test_refused(self) -> None:
         """

@@ -394,6 +394,27 @@ class StayingTests(ScenarioTestCase):
         """
         PeerConfig(keepaliveInterval=15.0)
         self.assertRaises(ValueError, PeerConfig, keepaliveInterval=16.0)
+        self.assertRaises(ValueError, PeerConfig, warmInterval=20.0)
+
+    def test_natLifetime(self) -> None:
+        """
+        Where it is known when the NAT forgets, the intervals follow, within what consent and the
+        service bear; but what is said explicitly holds.
+        """
+        for lifetime, keepalive, warm in (
+            (None, 5.0, 12.0),
+            (1.5, 1.0, 1.0),
+            (6.0, 2.0, 2.0),
+            (30.0, 10.0, 10.0),
+            (60.0, 15.0, 20.0),
+            (300.0, 15.0, 25.0),
+        ):
+            config = PeerConfig(natLifetime=lifetime)
+            self.assertEqual((config.keepaliveInterval, config.warmInterval), (keepalive, warm))
+        config = PeerConfig(natLifetime=300.0, keepaliveInterval=2.0, warmInterval=7.0)
+        self.assertEqual((config.keepaliveInterval, config.warmInterval), (2.0, 7.0))
+        for wrong in ({"natLifetime": 0.0}, {"natLifetime": 300.0, "warmInterval": 26.0}):
+            self.assertRaises(ValueError, PeerConfig, **wrong)
 
 
 class SeveralSessionsTests(ScenarioTestCase):
