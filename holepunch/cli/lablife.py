@@ -70,11 +70,16 @@ def up(plan: Plan, name: str, hasService: bool, isJSON: bool) -> None:
             lab.down()
             raise
     record = lab.record
-    hosts = f"hosts {', '.join(record.hosts)}"
-    nats = f"; NATs {', '.join(record.nats)}" if record.nats else ""
+    hosts = f"hosts {_withAddresses(plan, record.hosts)}"
+    nats = f"; NATs {_withAddresses(plan, record.nats)}" if record.nats else ""
     makeOutput(sys.stderr, isJSON).tell(
         Notice(event="up", text=f"the lab {name!r} is up: {hosts}{nats}", fields=_fields(lab))
     )
+
+
+def _withAddresses(plan: Plan, names: Sequence[str]) -> str:
+    addresses = {part.name: part.addresses for part in plan.topology.parts}
+    return ", ".join(f"{name} ({', '.join(addresses[name])})" for name in names)
 
 
 def _fields(lab: StandingLab, isUp: bool = True) -> dict[str, object]:

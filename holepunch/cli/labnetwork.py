@@ -8,7 +8,7 @@ Driven by: L{holepunch.cli.lab}.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -17,11 +17,21 @@ import click
 from holepunch.cli.laboptions import columns, labOption, linkOptions
 from holepunch.cli.options import jsonOption
 from holepunch.cli.output import jsonLine
+from holepunch.errors import LabError
 from holepunch.lab.standing import StandingLab
 from holepunch.lab.topology import LinkSpec
-from holepunch.nat import NAMED_BEHAVIOURS, PRESETS, Protocol
+from holepunch.nat import (
+    NAMED_BEHAVIOURS,
+    PRESETS,
+    Mapping,
+    NATBehaviour,
+    Protocol,
+    Unsolicited,
+)
 
-_protocolArgument = click.argument("protocol", type=click.Choice(["udp", "tcp"]), metavar="udp|tcp")
+_protocolArgument = click.argument(
+    "protocol", type=click.Choice(["udp", "tcp", "icmp"]), metavar="udp|tcp|icmp"
+)
 
 
 @click.command("flush")
@@ -53,7 +63,9 @@ def rebind(lab: StandingLab, nat: str, addresses: Sequence[str]) -> None:
 @_protocolArgument
 def block(lab: StandingLab, nat: str, protocol: str) -> None:
     """
-    Let a NAT drop all UDP or all TCP.
+    Let a NAT drop all UDP, all TCP, or all ICMP.
+
+    ICMP is pings, and the errors that routers and hosts send.
     """
     lab.blockNAT(nat, Protocol[protocol.upper()])
 
@@ -64,7 +76,7 @@ def block(lab: StandingLab, nat: str, protocol: str) -> None:
 @_protocolArgument
 def unblock(lab: StandingLab, nat: str, protocol: str) -> None:
     """
-    Let a NAT pass UDP or TCP again.
+    Let a NAT pass UDP, TCP or ICMP again.
     """
     lab.unblockNAT(nat, Protocol[protocol.upper()])
 
@@ -150,9 +162,13 @@ def stats(lab: StandingLab, parts: Sequence[str], isJSON: bool) -> None:
     Show what hosts and NATs sent, to whom, and what was lost.
 
     A host's flows tell which way its data really went: a direct path is a flow with the address of
-    the other peer's NAT, a relayed one with that of the relay. With --json, one object a line.
+    the other peer's NAT, a relayed one with that of the relay. Of a NAT, it is what it dropped, and
+    why; the kernel's own does not say. With --json, one object a line.
     """
     known = (*lab.record.hosts, *lab.record.interfaces, *lab.record.nats)
+    for part in parts:
+        if part not in known:
+            raise LabError(f"there is no host or NAT {part!r}, only {', '.join(known)}")
     for part in parts or known:
         counters, flows = lab.counters(part), lab.flows(part)
         addresses = lab.hosts(part)
@@ -177,6 +193,29 @@ def stats(lab: StandingLab, parts: Sequence[str], isJSON: bool) -> None:
                 for flow in flows
             ]
             click.echo(columns(rows))
+        for reason, count in counters["dropped"].items():
+            click.echo(f"  dropped {count}: {reason}")
+
+
+def _peculiarities(behaviour: NATBehaviour) -> Iterator[str]:
+    """
+    What sets a NAT apart beside its class, its ports and its times.
+    """
+    if behaviour.outbound:
+        ports = ", ".join(f"{each.protocol.name} {each.port}" for each in behaviour.outbound)
+        yield f"lets out only {ports}"
+    if behaviour.overloadsPorts and behaviour.mapping is not Mapping.ENDPOINT_INDEPENDENT:
+        yield "one port for all while it can"
+    if behaviour.isOneToOne:
+        yield "an address outside for each inside"
+    if behaviour.unsolicited is not Unsolicited.DROP:
+        yield f"{behaviour.unsolicited.value.upper()} to the unsolicited"
+    if behaviour.dropsMappingOnReset:
+        yield "forgets at a reset"
+    if behaviour.mappingLifetime is not None:
+        yield f"mappings end after {behaviour.mappingLifetime:g} s"
+    if not behaviour.hairpin:
+        yield "no hairpin"
 
 
 @click.command("behaviours")
@@ -191,6 +230,7 @@ def behaviours() -> None:
             f"ports {behaviour.ports.value},",
             f"UDP {behaviour.udpTimeout:g} s,",
             f"TCP {behaviour.tcpEstablishedTimeout:g} s",
+            "; ".join(_peculiarities(behaviour)),
         )
         for name, behaviour in {**NAMED_BEHAVIOURS, **PRESETS}.items()
     ]

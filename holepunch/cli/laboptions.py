@@ -83,7 +83,10 @@ def linkOptions(command: _Command) -> _Command:
     @functools.wraps(command)
     def withOptions(**values: Any) -> Any:
         given = {name: values.pop(name) for name in (*_LINK_OPTIONS, *_LINK_FLAGS)}
-        link = {name: value for name, value in given.items() if value not in (None, False)}
+        # Not by equality: 0.0 is a latency.
+        link = {
+            name: value for name, value in given.items() if value is not None and value is not False
+        }
         return command(link=link, **values)
 
     decorated: Any = withOptions

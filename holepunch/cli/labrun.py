@@ -226,19 +226,25 @@ class Performance:
         raise LabError(f"The programs did not end within {seconds:g} seconds.")
 
     async def _tellFlows(self, lab: NamespaceLab) -> None:
-        for host in _HOSTS:
-            rows = [
+        topology = self.plan.topology
+        parts = [each for host in _HOSTS for each in topology.host(host).allInterfaces]
+        rows: list[Sequence[object]] = []
+        for part in parts:
+            rows += [
                 (
-                    f"{host}:",
+                    f"{part.name}:",
                     flow.protocol.name.lower(),
                     f"{flow.local} with {flow.remote}:",
                     f"sent {flow.sent} ({flow.sentBytes} bytes),",
                     f"received {flow.received} ({flow.receivedBytes} bytes)",
                 )
-                for flow in await lab.flows(host)
+                for flow in await lab.flows(part.name)
             ]
-            if rows:
-                click.echo(columns(rows), err=True)
+        if rows:
+            click.echo(columns(rows), err=True)
+        for nat in topology.nats:
+            for reason, count in (await lab.counters(nat.name))["dropped"].items():
+                click.echo(f"{nat.name}: dropped {count}: {reason}", err=True)
 
 
 class _ProgramFailed(Exception):

@@ -21,7 +21,7 @@ _LONGEST = 65536
 #: What it says to whoever connects, before it sends everything back: nothing that means anything.
 _GREETING = b"\x00\x04junk"
 _RULES = f"""
-table ip decoy {{
+table inet decoy {{
     chain redirection {{
         type nat hook prerouting priority -100;
         tcp dport 1-65535 redirect to :{_PORT}
@@ -70,6 +70,22 @@ def _serve(listener: socket.socket, datagrams: socket.socket) -> None:
                     ready.close()
 
 
+def _sockets() -> tuple[socket.socket, socket.socket]:
+    """
+    The two that listen, for both versions of IP where the kernel has both.
+    """
+    isDual = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if isDual else socket.AF_INET
+    listener = socket.create_server(
+        ("", _PORT), family=family, backlog=_BACKLOG, dualstack_ipv6=isDual
+    )
+    datagrams = socket.socket(family, socket.SOCK_DGRAM)
+    if isDual:
+        datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    datagrams.bind(("", _PORT))
+    return listener, datagrams
+
+
 def main() -> None:
     """
     Answer everything, until killed.
@@ -78,9 +94,7 @@ def main() -> None:
     if reason:
         print(reason, flush=True)
         return
-    listener = socket.create_server(("", _PORT), backlog=_BACKLOG)
-    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.bind(("", _PORT))
+    listener, datagrams = _sockets()
     print("ready", flush=True)
     sys.stdout.close()
     _serve(listener, datagrams)

@@ -296,7 +296,8 @@ class Engine:
             wire = self._stations[name].counters()
         elif name in self._kernelNATs:
             wire = self._kernelNATs[name].counters()
-        return {"link": toPlain(self._fabric.counters(name)), "wire": wire}
+        dropped = {} if self._flows is None else self._flows.drops(name)
+        return {"link": toPlain(self._fabric.counters(name)), "wire": wire, "dropped": dropped}
 
     def hosts(self, name: str) -> Sequence[str]:
         """

@@ -1,5 +1,5 @@
 """
-Which way the data went: packets and bytes between addresses, at each place.
+Which way the data went: packets and bytes between addresses, at each place; and what NATs dropped.
 
 Owns: the counts.
 Knows nothing of: links and NATs.
@@ -7,6 +7,8 @@ Driven by: L{Fabric<holepunch.lab.fabric.Fabric>}, as an observer of packets' fa
 """
 
 from __future__ import annotations
+
+from collections import Counter
 
 import attrs
 
@@ -44,11 +46,15 @@ class FlowCounter:
 
     def __init__(self) -> None:
         self._flows: dict[tuple[str, Protocol, str, str], Flow] = {}
+        self._drops: Counter[tuple[str, str]] = Counter()
 
     def __call__(self, now: float, place: str, packet: Packet, fate: Fate, reason: str) -> None:
         """
         See L{Fabric.addObserver<holepunch.lab.fabric.Fabric.addObserver>}.
         """
+        if fate is Fate.DROPPED:
+            self._drops[place, reason] += 1
+            return
         protocol = packet.protocol
         if protocol is Protocol.FRAGMENT:
             protocol = _PROTOCOLS.get(carriedProtocol(packet), protocol)
@@ -75,3 +81,9 @@ class FlowCounter:
         Those of one host, in the order in which they began.
         """
         return tuple(flow for key, flow in self._flows.items() if key[0] == place)
+
+    def drops(self, place: str) -> dict[str, int]:
+        """
+        How many packets one NAT dropped for each of its reasons.
+        """
+        return {reason: count for (name, reason), count in self._drops.items() if name == place}

@@ -19,6 +19,7 @@ from holepunch.cli.lab import LAB_COMMANDS
 from holepunch.cli.main import main
 from holepunch.lab.enginelink import engineEnvironment
 from holepunch.lab.standing import StandingLab
+from holepunch.nat import DropReason
 
 PYTHON = sys.executable
 #: Waits for a connection, and tells from where it came.
@@ -116,6 +117,8 @@ class GroupTests(LabTestCase):
         listed = self.done("behaviours")
         for name in ("symmetric ", "home-router ", "corporate-firewall ", "kernel"):
             self.assertIn(name, listed)
+        for detail in ("lets out only TCP 443", "RST to the unsolicited", "end after 3600 s"):
+            self.assertIn(detail, listed)
 
 
 class LifeTests(LabTestCase):
@@ -127,7 +130,8 @@ class LifeTests(LabTestCase):
         """
         A lab is built, listed, and taken down.
         """
-        self.assertIn("nat-alice", self.lab("up", "pf/kernel", "--seed", "3").stderr)
+        said = self.lab("up", "pf/kernel", "--seed", "3").stderr
+        self.assertIn("alice (192.168.1.10), bob (192.168.2.10); NATs nat-alice (31.1.0.1)", said)
         (line,) = self.done("list", "--json").splitlines()
         said = json.loads(line)
         self.assertEqual(
@@ -234,9 +238,13 @@ class NetworkTests(LabTestCase):
 
     def send(self) -> None:
         """
-        Let alice send a datagram.
+        Let alice send a datagram, and wait until the lab has taken it.
         """
+        lab = StandingLab.find()
+        before = lab.counters("alice")["wire"].get("received", 0)
         self.assertEqual(self.program("exec", "alice", "--", PYTHON, "-c", SEND).returncode, 0)
+        while lab.counters("alice")["wire"].get("received", 0) == before:
+            pass
 
     def lines(self, *arguments: str) -> list[dict[str, Any]]:
         """
@@ -274,7 +282,23 @@ class NetworkTests(LabTestCase):
         self.done("unblock", "nat-alice", "udp")
         self.send()
         self.assertEqual(len(self.lines("mappings", "nat-alice")), 1)
-        self.assertEqual(self.lab("block", "nat-alice", "icmp").exit_code, 2)
+        (line,) = self.lines("stats", "nat-alice")
+        self.assertEqual(line["dropped"], {DropReason.BLOCKED.value: 1})
+        self.assertIn("dropped 1: the protocol is blocked", self.done("stats", "nat-alice"))
+        self.assertEqual(self.lab("block", "nat-alice", "sctp").exit_code, 2)
+
+    def test_blockPing(self) -> None:
+        """
+        ICMP is blocked by itself, by the kernel's own NAT as well.
+        """
+        self.done("up", "port-restricted/kernel", "--latency", "0")
+        ping = ["ping", "-c", "1", "-W", "1", "5.1.0.1"]
+        for host in ("alice", "bob"):
+            self.assertEqual(self.program("exec", host, "--", *ping).returncode, 0)
+            self.done("block", f"nat-{host}", "icmp")
+            self.assertEqual(self.program("exec", host, "--", *ping).returncode, 1)
+            self.done("unblock", f"nat-{host}", "icmp")
+            self.assertEqual(self.program("exec", host, "--", *ping).returncode, 0)
 
     def test_stats(self) -> None:
         """
@@ -288,6 +312,19 @@ class NetworkTests(LabTestCase):
         self.assertEqual((flow["protocol"], flow["remote"], flow["sent"]), ("udp", "5.9.0.1", 1))
         self.assertEqual(len(self.lines("stats")), 4)
         self.assertIn("192.168.1.10 with 5.9.0.1:", self.done("stats", "alice"))
+        wrong = self.lab("stats", "alice", "carol")
+        self.assertEqual((wrong.exit_code, wrong.stdout), (1, ""))
+        self.assertIn("only rendezvous, alice, bob, nat-alice", wrong.stderr)
+
+    def test_noLatency(self) -> None:
+        """
+        A latency of nothing is one.
+        """
+        self.done("up", "none/none", "--latency", "0")
+        ping = self.program("exec", "alice", "--", "ping", "-c", "5", "-i", "0.2", "5.1.0.1")
+        least = float(ping.stdout.partition("mdev = ")[2].partition("/")[0])
+        # The links' usual latency makes 20 ms.
+        self.assertLess(least, 15.0)
 
     def test_link(self) -> None:
         """
@@ -354,6 +391,21 @@ class RunTests(LabTestCase):
             sorted(ran.stdout.splitlines()), ["alice: connected", "bob:   from 31.1.0.1"]
         )
         self.assertIn("192.168.1.10 with 31.2.0.10:", ran.stderr)
+
+    def test_stats(self) -> None:
+        """
+        C{--stats} shows all interfaces, and what the NATs dropped.
+        """
+        script = "import socket as s, time; a = s.socket(s.AF_INET, s.SOCK_DGRAM)\n"
+        outward = script + "a.bind(('10.64.0.10', 0)); a.sendto(b'x', ('31.2.0.10', 9))"
+        inward = script + "a.sendto(b'x', ('31.1.0.1', 9)); time.sleep(0.3)"
+        ran = self.run_(
+            *["two-interfaces:pf/none/pf", "--stats", "--", PYTHON, "-c", outward],
+            *["---", PYTHON, "-c", inward],
+        )
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertIn("10.64.0.10 with 31.2.0.10:", ran.stderr)
+        self.assertIn("nat-alice: dropped 1: nothing is mapped at that port", ran.stderr)
 
     def test_failure(self) -> None:
         """

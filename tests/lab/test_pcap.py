@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.internet.protocol import ClientFactory, DatagramProtocol, Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.errors import LabError
 from holepunch.lab import Fabric, LinkSpec, SimulatedInternet, Topology
 from holepunch.lab.flows import Flow, FlowCounter
 from holepunch.lab.pcap import Capture
-from holepunch.nat import Packet
+from holepunch.nat import DropReason, Packet
 from holepunch.nat import Protocol as IPProtocol
 
 _HELLO = b"hello, rendezvous"
@@ -184,3 +184,19 @@ class FlowTests(SynchronousTestCase):
         )
         self.assertEqual(counter.flows("bob"), ())
         self.assertIsInstance(alice, Flow)
+
+    def test_drops(self) -> None:
+        """
+        What a NAT drops is counted by its reasons.
+        """
+        counter = FlowCounter()
+        internet = SimulatedInternet(Topology.parse("full-cone/none"), seed=1)
+        internet.fabric.addObserver(counter)
+        sending = DatagramProtocol()
+        internet.host("bob").reactor.listenUDP(5000, sending)
+        for _ in range(2):
+            sending.transport.write(b"hello", ("31.1.0.1", 9))  # type: ignore[union-attr]
+        internet.advance(1.0)
+        reason = DropReason.NO_MAPPING.value
+        self.assertEqual(counter.drops("nat-alice"), {reason: 2})
+        self.assertEqual(counter.drops("bob"), {})

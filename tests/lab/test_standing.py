@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from holepunch.address import TransportAddress
@@ -17,7 +18,7 @@ from holepunch.errors import LabError
 from holepunch.lab.enginelink import engineEnvironment
 from holepunch.lab.standing import StandingLab
 from holepunch.lab.standingfiles import labsFolder
-from holepunch.lab.topology import LinkSpec, Topology
+from holepunch.lab.topology import HostSpec, LinkSpec, Topology
 from holepunch.nat import Protocol
 
 from .kernel import isRunning
@@ -76,11 +77,16 @@ class StandingTestCase(SynchronousTestCase):
         for lab in StandingLab.all():
             lab.down()
 
-    def build(self, text: str, name: str = "lab") -> StandingLab:
+    def build(self, text: str, name: str = "lab", stranger: str = "") -> StandingLab:
         """
         Build a lab.
+
+        @param stranger: The public address of one.
         """
         topology = Topology.parse(text, QUICK)
+        if stranger:
+            host = HostSpec(name="stranger", addresses=(stranger,), isDecoy=True)
+            topology = attrs.evolve(topology, hosts=(*topology.hosts, host))
         return StandingLab.up(topology, name=name, text=text, seed=7)
 
     def answerer(self, lab: StandingLab, host: str = "rendezvous") -> None:
@@ -338,3 +344,19 @@ class RequestTests(StandingTestCase):
         script = "import socket; print(socket.create_connection(('192.168.1.20', 99)).recv(9))"
         command = lab.command("alice", [sys.executable, "-c", script])
         self.assertIn(b"junk", subprocess.check_output(command))
+
+    def test_decoyIPv6(self) -> None:
+        """
+        A stranger with an address of IPv6 answers there as well.
+        """
+        lab = self.build("ipv6:none/none", stranger="2001:db8:9::1")
+        script = """
+import socket
+sending = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+sending.connect(("2001:db8:9::1", 99))
+sending.send(b"?")
+print(sending.recv(9), socket.create_connection(("2001:db8:9::1", 99)).recv(9))
+"""
+        said = subprocess.check_output(lab.command("alice", [sys.executable, "-c", script]))
+        self.assertIn(b"?", said)
+        self.assertIn(b"junk", said)

@@ -1,0 +1,1 @@
+`holepunch lab stats` tells what each NAT dropped, and why; `lab run --stats` shows all interfaces; `lab up` tells the addresses; `lab block NAT icmp`; strangers (`decoy`) answer over IPv6, too; `lab behaviours` says what is peculiar to each NAT.
