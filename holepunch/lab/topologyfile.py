@@ -24,6 +24,7 @@ A file is a list of parts, in sections as INI files have them; C{docs/lab.md} de
 
 from __future__ import annotations
 
+import difflib
 import enum
 import os
 import re
@@ -172,6 +173,10 @@ _SECTIONS: Mapping[str, tuple[str, ...]] = {
     "interface": ("host", *_PLACE_KEYS, *_LINK_KEYS),
     "nat": (*_NAT_KEYS, "behaviour", _FIREWALL, *_LINK_KEYS, *_BEHAVIOUR_KEYS, *_FIREWALL_KEYS),
 }
+#: What the values call the keys.
+_ATTRIBUTES: Mapping[str, str] = {
+    key: name for keys in (_LINK_KEYS, _BEHAVIOUR_KEYS) for key, (name, _) in keys.items()
+}
 
 
 def readTopology(path: str | os.PathLike[str]) -> Topology:
@@ -184,8 +189,11 @@ def readTopology(path: str | os.PathLike[str]) -> Topology:
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadTopology(f"{os.fspath(path)}: {error}") from None
+    except OSError as error:
+        raise BadTopology(f"{os.fspath(path)}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BadTopology(f"{os.fspath(path)}, line {line}: expected text in UTF-8") from None
     return parseTopology(text, os.fspath(path))
 
 
@@ -197,6 +205,18 @@ def parseTopology(text: str, source: str = "topology") -> Topology:
     @raise BadTopology: It makes no sense.
     """
     return _Reader(source).read(text)
+
+
+def _unknownKey(key: str, kind: str) -> str:
+    """
+    What is said of a key that a section of that kind does not have.
+    """
+    known = _SECTIONS[kind]
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"expected {near[0]}, not {key!r}; " if near else f"{key!r} is none of its keys; "
+    told = [each for each in known if each not in _FIREWALL_KEYS]
+    further = "" if len(told) == len(known) else f", and attributes with {_FIREWALL}- before them"
+    return f"{hint}[{kind}] has {', '.join(told)}{further}"
 
 
 class _Reader:
@@ -229,10 +249,27 @@ class _Reader:
         except BadTopology as error:
             # The parts are fine one by one: what does not fit is told by name.
             guilty = [each for each in sections if each.name and repr(each.name) in str(error)]
-            raise self._error(guilty[-1].line if guilty else 1, 1, str(error)) from None
+            if not guilty:
+                raise self._error(1, 1, str(error)) from None
+            raise self._errorIn(guilty[-1], str(error)) from None
 
     def _error(self, line: int, column: int, sentence: str) -> BadTopology:
         return BadTopology(f"{self._source}, line {line}, column {column}: {sentence}")
+
+    def _errorIn(self, section: _Section, sentence: str) -> BadTopology:
+        """
+        The error at the value that the sentence is about, or else at the section's beginning.
+        """
+        for key, entry in section.entries.items():
+            name = _ATTRIBUTES.get(key, key)
+            if sentence.startswith(f"{name} "):
+                return self._error(entry.line, entry.column, key + sentence[len(name) :])
+            for word in _words(entry.value):
+                isAddress = "." in word and word in sentence.split()
+                if repr(word) in sentence or isAddress:
+                    column = entry.column + entry.value.index(word)
+                    return self._error(entry.line, column, sentence)
+        return self._error(section.line, 1, sentence)
 
     # --- lines ----------------------------------------------------------------------------------
 
@@ -271,7 +308,7 @@ class _Reader:
             raise self._error(line, column, f"{key} is given already, in line {before}")
         known = _SECTIONS[section.kind]
         if key not in known:
-            raise self._error(line, column, f"expected one of {', '.join(known)}, not {key!r}")
+            raise self._error(line, column, _unknownKey(key, section.kind))
         valueColumn = column + len(match[1]) + len(match[2])
         if not match[3]:
             raise self._error(line, valueColumn, f"expected a value for {key}")
@@ -298,12 +335,12 @@ class _Reader:
 
     def _made(self, section: _Section, make: Callable[..., Any], **values: Any) -> Any:
         """
-        Make a value of a section, or say that the section is wrong.
+        Make a value of a section, or say what of the section is wrong.
         """
         try:
             return make(**values)
         except (BadTopology, UsageError) as error:
-            raise self._error(section.line, 1, str(error)) from None
+            raise self._errorIn(section, str(error)) from None
 
     def _need(self, section: _Section, *keys: str) -> None:
         for key in keys:

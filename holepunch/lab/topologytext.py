@@ -34,7 +34,8 @@ def behaviourNamed(name: str) -> NATBehaviour:
     """
     behaviour = NAMED_BEHAVIOURS.get(name) or PRESETS.get(name)
     if behaviour is None:
-        raise BadTopology(f"expected one of {_list([*NAMED_BEHAVIOURS, *PRESETS])}")
+        known = _list([*NAMED_BEHAVIOURS, *PRESETS])
+        raise BadTopology(f"{name!r} is no kind of NAT; expected one of {known}")
     return behaviour
 
 

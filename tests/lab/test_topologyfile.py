@@ -242,8 +242,9 @@ class FileTests(SynchronousTestCase):
         self.assertIn(str(path), str(self.assertRaises(BadTopology, readTopology, path)))
         path.write_text(NETWORK)
         self.assertEqual(readTopology(path), parseTopology(NETWORK))
-        path.write_bytes(b"\xff")
-        self.assertRaises(BadTopology, readTopology, path)
+        path.write_bytes(b"# text\n\xff")
+        error = self.assertRaises(BadTopology, readTopology, path)
+        self.assertEqual(str(error), f"{path}, line 2: expected text in UTF-8")
 
 
 class ErrorTests(SynchronousTestCase):
@@ -279,6 +280,9 @@ class ErrorTests(SynchronousTestCase):
         """
         self.check(_HOST + "colour = red", "line 3, column 1", "'colour'", "latency", "behind")
         self.check(_HOST + "udp-timeout = 1", "line 3, column 1", "'udp-timeout'")
+        self.check(_HOST + "adress = 1", "line 3, column 1", "expected address, not 'adress'")
+        nat = "[nat home]\nbehavior = pf"
+        self.check(_HOST + nat, "line 4, column 1", "expected behaviour, not", "with firewall-")
         self.check(_HOST + "address = 5.1.0.8", "line 3, column 1", "in line 2")
 
     def test_values(self) -> None:
@@ -312,7 +316,7 @@ class ErrorTests(SynchronousTestCase):
         Values that do not go together are told at their section.
         """
         nat = "[nat home]\naddress = 31.1.0.1\ninside = 10.0.0.0/8\n"
-        self.check(_HOST + nat + "behaviour = pf\nmtu = 20", "line 3, column 1", "from 68")
+        self.check(_HOST + nat + "behaviour = pf\nmtu = 20", "line 7, column 7", "from 68")
         self.check(
             _HOST + nat + "behaviour = pf\ntranslates = no", "line 3, column 1", "one-to-one"
         )
@@ -336,15 +340,16 @@ class ErrorTests(SynchronousTestCase):
 
     def test_senseless(self) -> None:
         """
-        What can be read but cannot be is told at its section.
+        What can be read but cannot be is told at the value that is wrong, by its key, or at its
+        section.
         """
         self.check("[host a_b]\naddress = 5.1.0.9", "line 1, column 1", "'a_b'")
-        self.check("[host alice]\naddress = here", "line 1, column 1")
-        self.check(_HOST + "loss = 200%", "line 1, column 1", "loss")
-        self.check(_HOST + "behind = home", "line 1, column 1", "no NAT 'home'")
-        self.check(_HOST + "[host bob]\naddress = 5.1.0.9", "line 3, column 1", "both have")
+        self.check("[host alice]\naddress = 5.1.0.9, here", "line 2, column 20", "'here'")
+        self.check(_HOST + "loss = 200%", "line 3, column 8", "loss is a share")
+        self.check(_HOST + "behind = home", "line 3, column 10", "no NAT 'home'")
+        self.check(_HOST + "[host bob]\naddress = 5.1.0.9", "line 4, column 11", "both have")
         nat = "[nat home]\nbehaviour = pf\nudp-timeout = 0\naddress = 31.1.0.1\ninside = 10.0.0.0/8"
-        self.check(_HOST + nat, "line 3, column 1", "udpTimeout")
+        self.check(_HOST + nat, "line 5, column 15", "udp-timeout must be ")
 
     @given(
         st.sampled_from(["", NETWORK]),
