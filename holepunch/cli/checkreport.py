@@ -94,8 +94,8 @@ def interfacesAsText(interfaces: Iterable[InterfaceReport], console: Console) ->
             table.add_row(each.host, each.problem)
         else:
             cells = _cells(each.report.udp)
-            seen = [cells[key] for key in ("mapped", "mapping", "filtering")]
-            table.add_row(each.host, *seen, each.report.classic or "-")
+            rules = [_BREAKABLE.get(cells[key], cells[key]) for key in ("mapping", "filtering")]
+            table.add_row(each.host, cells["mapped"], *rules, each.report.classic or "-")
     with console.capture() as capture:
         console.print()
         console.print(table)
@@ -162,6 +162,12 @@ _TCP_ONLY = "this is asked over TCP only"
 _USUAL_WHYS = {
     "lifetime": "nobody asked for it by --lifetime",
     "carrierGrade": "no address of the carriers' range (100.64.0.0/10) shows",
+}
+
+# Five columns are too many for the long words; they are to be broken where they have dashes.
+_BREAKABLE = {
+    "endpoint-independent": "endpoint-\nindependent",
+    "address-and-port-dependent": "address-and-\nport-dependent",
 }
 
 _OUTLOOKS = {

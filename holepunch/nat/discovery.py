@@ -185,6 +185,8 @@ def explain(report: NATReport) -> str:
         if known.filtering is Filtering.ENDPOINT_INDEPENDENT:
             return "There is no NAT: every peer can reach this machine directly."
         return "There is no NAT: direct paths will work with nearly every peer."
+    if known.isTranslated is None:
+        return "Whether there is a NAT could not be found out: name another server by --stun."
     if known.isDestinationDependent is None:
         return (
             "There is a NAT; how it maps could not be found out with this server:"

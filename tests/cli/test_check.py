@@ -234,3 +234,12 @@ class ReportTests(SynchronousTestCase):
         text = interfacesAsText(interfaces, Console(file=io.StringIO(), width=120))
         self.assertIn("port-restricted cone", text)
         self.assertIn("nobody was there", text)
+
+    def test_narrow(self) -> None:
+        """
+        In a narrow terminal, no word of the table of interfaces is cut anywhere but at its dashes.
+        """
+        interfaces = (InterfaceReport(host="192.168.101.102", report=REPORT),)
+        text = interfacesAsText(interfaces, Console(file=io.StringIO(), width=80))
+        for word in ("endpoint-", "independent", "address-and-", "port-dependent"):
+            self.assertIn(word, text.split())

@@ -76,7 +76,10 @@ class ReportTests(SynchronousTestCase):
             udp=attrs.evolve(protocol, isBlocked=isUDPBlocked),
             tcp=attrs.evolve(protocol, isBlocked=isTCPBlocked),
         )
-        self.assertTrue(explain(report).endswith("."))
+        sentence = explain(report)
+        self.assertTrue(sentence.endswith("."))
+        if isTranslated is None:
+            self.assertFalse(sentence.startswith("There is"), sentence)
 
     def test_blocked(self) -> None:
         """
