@@ -25,12 +25,15 @@ from holepunch.punch.candidate import Candidate
 from holepunch.punch.credentials import Credentials
 from holepunch.rendezvous.introduction import Ticket
 from holepunch.rendezvous.relaygrant import RelayGrant
+from holepunch.stun import LongTermClient
 
 MAX_CANDIDATES = 32
 MAX_TEXT = 1000
 MAX_VALUE = 65535
 MAX_GRANT = 4000
 MAX_RELAYS = 8
+# RFC 8489 sections 14.3, 14.9 and 14.10.
+_GRANT_PARTS = (508, 763, 763)
 _TICKET_PART = re.compile(r"[!-~]{1,256}\Z")
 
 _T = TypeVar("_T")
@@ -239,6 +242,11 @@ class RelayGrantText(_Value[RelayGrant]):
         seconds = float(lifetime)
         if not 0 < seconds < math.inf:
             raise MalformedMessage("the leave to use a relay has no lifetime")
+        # As with tickets: what is no credential for STUN would be found out too late.
+        lengths = [len(each.encode("utf-8")) for each in (username, realm, nonce)]
+        if any(length > most for length, most in zip(lengths, _GRANT_PARTS, strict=True)):
+            raise MalformedMessage("the leave to use a relay has a part that is too long")
+        LongTermClient(username, password, realm or None, nonce.encode("utf-8"))
         return RelayGrant(
             username=username,
             password=password,

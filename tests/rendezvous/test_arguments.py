@@ -95,6 +95,24 @@ class ArgumentTests(SynchronousTestCase):
         [first, _] = argument.fromString(data)
         self.assertEqual((first.address, first.base), (CANDIDATE.address, None))
 
+    def test_uselessGrants(self) -> None:
+        """
+        Leave to use a relay that fits no request is refused when it arrives, not when it is used.
+        """
+        parts = ["1:a", "b=", "realm", "n", "60", "turn:192.0.2.1"]
+        argument = RelayGrantText()
+        argument.fromString("\n".join(parts).encode())
+        useless = [
+            *((0, each) for each in ("", "\0", "\u00ad", "u" * 509)),
+            *((1, each) for each in ("", "\7")),
+            *((2, each) for each in ("\0", "r" * 764)),
+            (3, "n" * 764),
+            *((4, each) for each in ("0", "-1", "nan", "inf", "x")),
+        ]
+        for index, each in useless:
+            spoilt = "\n".join([*parts[:index], each, *parts[index + 1 :]])
+            self.assertRaises(MalformedMessage, argument.fromString, spoilt.encode())
+
     @given(st.binary(max_size=80))
     def test_garbage(self, data: bytes) -> None:
         """
