@@ -4,6 +4,7 @@ Paths for tests that need no network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -68,6 +69,9 @@ class WirePath(OpenPath):
         if not (self.isCut or self.isLost or self.other.isLost):
             self.clock.callLater(seconds, call, *arguments)
 
+    def close(self) -> None:
+        self.lost(Failure(PeerClosed("closed")))
+
     def die(self) -> None:
         """
         Both ends find out that it works no longer.
@@ -75,5 +79,17 @@ class WirePath(OpenPath):
         for end in (self, self.other):
             end.lost(Failure(PathLost()))
 
-    def close(self) -> None:
-        self.lost(Failure(PeerClosed("closed")))
+
+class BatchPath(WirePath):
+    """
+    A path that can send several datagrams at once.
+
+    @ivar batches: What was sent so.
+    """
+
+    def __init__(self, clock: Clock, latency: float = 0.05, port: int = 1) -> None:
+        super().__init__(clock, latency, port)
+        self.batches: list[list[bytes]] = []
+
+    def sendMany(self, datagrams: Sequence[bytes]) -> None:
+        self.batches.append(list(datagrams))

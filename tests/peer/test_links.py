@@ -163,10 +163,10 @@ class StreamTests(LinkTestCase):
         Behind NATs that forget after seconds, an idle connection stays where that is known, and
         what is sent then finds its way at once.
         """
-        behaviour = attrs.evolve(NAMED_BEHAVIOURS["port-restricted"], udpTimeout=4.0)
+        behaviour = attrs.evolve(NAMED_BEHAVIOURS["port-restricted"], udpTimeout=2.0)
         plain = Topology.parse("port-restricted/port-restricted")
         nats = tuple(attrs.evolve(nat, behaviour=behaviour) for nat in plain.nats)
-        self.config = PeerConfig(natLifetime=4.0)
+        self.config = PeerConfig(natLifetime=2.0)
         self.build(attrs.evolve(plain, nats=nats))
         protocol = self.connect()
         for _ in range(10):

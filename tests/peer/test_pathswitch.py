@@ -14,7 +14,7 @@ from holepunch.errors import PathLost, PeerClosed
 from holepunch.interfaces import IDatagramPath, IPathChooser
 from holepunch.peer.pathchooser import BestKindFirst, LowestRoundTrip, PathKind
 from holepunch.peer.pathswitch import Member, PathSwitch
-from tests.peer.paths import WirePath, punched
+from tests.peer.paths import BatchPath, WirePath, punched
 
 
 class Switch:
@@ -156,6 +156,22 @@ class PathSwitchTests(SwitchTestCase):
         self.assertEqual(
             self.near.moves, [PathKind.RELAYED, PathKind.DIRECT_UDP, PathKind.DIRECT_UDP]
         )
+
+    def test_several(self) -> None:
+        """
+        Several datagrams go to the best path at once if it can do that, or else one by one.
+        """
+        relay, _ = self.add(PathKind.RELAYED)
+        self.near.switch.sendMany([b"1", b"2"])
+        self.assertEqual(relay.sent, [b"1", b"2"])
+        udp, _ = BatchPath.pair(self.clock)
+        assert isinstance(udp, BatchPath)
+        self.near.switch.addPath(udp, PathKind.DIRECT_UDP)
+        self.near.switch.sendMany([b"3", b"4"])
+        self.assertEqual((udp.batches, udp.sent), ([[b"3", b"4"]], []))
+        udp.die()
+        relay.die()
+        self.near.switch.sendMany([b"nowhere"])
 
     def test_lost(self) -> None:
         """

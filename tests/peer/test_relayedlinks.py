@@ -4,6 +4,7 @@ Connections that always come about: by the relay, and off it where there is a di
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import attrs
@@ -157,6 +158,24 @@ class RelayTests(RelayTestCase):
         self.assertEchoes(self.connect(AUTO))
         addresses = {each.local for each in self.told(Connected)}
         self.assertEqual(len(addresses), 1)
+
+    def test_flushed(self) -> None:
+        """
+        Once a stream that was closed tells its end, the other side has everything: the peer may be
+        stopped.
+        """
+        for pair in ("symmetric-random/symmetric-random", "port-restricted/port-restricted"):
+            self.build(pair)
+            protocol = self.connect(AUTO)
+            data = random.Random(pair).randbytes(300_000)
+            transport: Any = protocol.transport
+            transport.write(data)
+            transport.loseConnection()
+            self.network.waitFor(protocol.lost)
+            self.network.waitFor(self.alice.stopService())
+            self.network.internet.advance(1)
+            self.assertEqual(self.echo.built[0].received, data)
+            self.doCleanups()
 
     def test_ping(self) -> None:
         """
