@@ -288,6 +288,7 @@ class QUICCore:
         assert bridge is not None and self._handshake is not None
         try:
             step(bridge)
+            self._install(bridge)
         except QuicTlsBridgeError as error:
             self._fail(error.error_code, error.reason_phrase)
         except Exception as error:
@@ -296,8 +297,6 @@ class QUICCore:
                 QuicErrorCode.CRYPTO_ERROR + tls.AlertDescription.decode_error,
                 f"the handshake cannot be understood: {error}",
             )
-        else:
-            self._install(bridge)
 
     def _install(self, bridge: QuicTlsBridge) -> None:
         core = self._core

@@ -4,6 +4,7 @@ Leave to use a relay that is of no use, as a service may give it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -23,6 +24,17 @@ BAD: tuple[dict[str, Any], ...] = (
 )
 
 
+def spoiling(grantFor: Callable[..., RelayGrant], changes: dict[str, Any]) -> Any:
+    """
+    A method that gives leave which is changed in some way.
+    """
+
+    def grant(service: RelayService, *arguments: str) -> RelayGrant:
+        return attrs.evolve(grantFor(service, *arguments), **changes)
+
+    return grant
+
+
 class BadGrantTests(StayingTestCase):
     """
     Peers that can do without a relay.
@@ -32,14 +44,9 @@ class BadGrantTests(StayingTestCase):
         """
         They connect directly, and nothing is left behind.
         """
-        grantFor = RelayService.grantFor
         for changes in BAD:
             with self.subTest(changes):
-
-                def spoil(service: RelayService, *arguments: str) -> RelayGrant:
-                    return attrs.evolve(grantFor(service, *arguments), **changes)
-
-                self.patch(RelayService, "grantFor", spoil)
+                self.patch(RelayService, "grantFor", spoiling(RelayService.grantFor, changes))
                 heart = self.settle("port-restricted/port-restricted", AUTO, relay=(3480,))
                 heart.beat(5)
                 heart.check(self)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qh3.quic import tls_bridge
 from qh3.quic.configuration import QuicConfiguration
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
@@ -142,6 +143,30 @@ class IdentityTests(SynchronousTestCase):
             configuration.alpn_protocols = ["h3"]
 
         self.assertRefused(self.pairOfMallory(change), "bob", "no common protocol")
+
+    def test_absurdParameters(self) -> None:
+        """
+        Transport parameters beyond what QUIC allows end the handshake; that is no error of ours.
+        """
+        push: Any = vars(tls_bridge)["push_quic_transport_parameters"]
+        for name, value in (
+            ("ack_delay_exponent", 21),
+            ("ack_delay_exponent", 2**62 - 1),
+            ("initial_max_streams_bidi", 2**62 - 1),
+        ):
+
+            def pushAbsurd(
+                buffer: Any, parameters: Any, name: str = name, value: int = value
+            ) -> None:
+                setattr(parameters, name, value)
+                push(buffer, parameters)
+
+            with mock.patch.object(tls_bridge, "push_quic_transport_parameters", pushAbsurd):
+                pair = Pair()
+            waiting = pair.bob.whenLost()
+            self.assertRaises(WrongPeer, pair.waitFor, waiting)
+            pair.advance(70.0)
+            self.assertEqual([], pair.clock.getDelayedCalls())
 
 
 class StreamsTests(SynchronousTestCase):
