@@ -4,6 +4,7 @@ Tests for L{holepunch.peer.quic}: a connection between two peers over a path in 
 
 from __future__ import annotations
 
+import random
 from typing import Any
 from unittest import mock
 
@@ -364,6 +365,41 @@ class FaultyPathTests(SynchronousTestCase):
         pair.join()
         if garbage:
             self.assertLess(0, pair.bob.dropped)
+
+    @settings(deadline=None, max_examples=20)
+    @given(seed=st.integers(0, 2**32))
+    def test_mangled(self, seed: int) -> None:
+        """
+        Copies of packets that are cut off, lengthened or altered, before and after the real ones,
+        change nothing, from the first one on.
+        """
+        chance = random.Random(seed)
+
+        def tamper(data: bytes) -> list[tuple[float, bytes]]:
+            flipped = bytearray(data)
+            flipped[chance.randrange(min(60, len(data)))] ^= 1 << chance.randrange(8)
+            copies = [
+                data[: chance.randrange(len(data))],
+                data + chance.randbytes(chance.randrange(1, 200)),
+                bytes(flipped),
+            ]
+            around = [data, *chance.sample(copies, chance.randrange(4))]
+            chance.shuffle(around)
+            return [(0.0, each) for each in around]
+
+        pair = Pair()
+        pair.near.tamper = pair.far.tamper = tamper
+        pair.waitFor(pair.alice.whenConnected())
+        recorder = Recorder()
+        pair.alice.openStream(b"holepunch").attach(recorder)
+        sent = chance.randbytes(20_000)
+        recorder.transport.write(sent)  # type: ignore[union-attr]
+        pair.advance(1.0)
+        received = Recorder()
+        [(stream, _)] = pair.accepted
+        stream.attach(received)
+        pair.waitFor(received.whenReceived(len(sent)))
+        self.assertEqual(received.received, sent)
 
     def test_replayed(self) -> None:
         """
