@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
+from twisted.internet.defer import DeferredList, DeferredSemaphore
 
-from holepunch.lab.topology import LinkSpec, Topology
+from holepunch.lab.topology import HostSpec, LinkSpec, NATSpec, Topology
 from holepunch.nat import (
     NAMED_BEHAVIOURS,
     Filtering,
@@ -24,12 +26,18 @@ from tests.acceptance.stage import StageTestCase
 
 LINK = LinkSpec(latency=0.005)
 COTURN_PORTS = (5478, 5479)
-# Who lets only port 443 out lets nobody ask.
+# So many checks go on at the same time.
+AT_ONCE = 5
+# Those that block a protocol have tests of their own.
 KINDS = {
     name: behaviour
     for name, behaviour in {**NAMED_BEHAVIOURS, **PRESETS}.items()
-    if not behaviour.outbound
+    if not behaviour.outbound and not behaviour.blocked
 }
+
+
+def _behaviour(kind: str) -> NATBehaviour:
+    return KINDS["linux-masquerade" if kind == "kernel" else kind]
 
 
 def lookOf(behaviour: NATBehaviour) -> tuple[Mapping, PortAllocation]:
@@ -45,16 +53,16 @@ def lookOf(behaviour: NATBehaviour) -> tuple[Mapping, PortAllocation]:
 
 class CheckTestCase(StageTestCase):
     """
-    Alice checks.
+    Somebody checks, mostly alice.
     """
 
-    async def check(self, *arguments: str) -> dict[str, Any]:
-        program = self.holepunch("alice", "check", *arguments)
-        self.assertEqual(await program.end(), 0, program.errors)
+    async def check(self, *arguments: str, host: str = "alice") -> dict[str, Any]:
+        program = self.holepunch(host, "check", *arguments)
+        self.assertEqual(await program.end(), 0, (host, program.errors))
         report: dict[str, Any] = json.loads(program.output)
         return report
 
-    async def startCoturn(self) -> str:
+    async def startCoturn(self, ports: tuple[int, int] = COTURN_PORTS) -> str:
         """
         Run coturn beside the service.
 
@@ -74,13 +82,13 @@ class CheckTestCase(StageTestCase):
             "--no-cli",
             f"--listening-ip={first}",
             f"--listening-ip={second}",
-            f"--listening-port={COTURN_PORTS[0]}",
-            f"--alt-listening-port={COTURN_PORTS[1]}",
+            f"--listening-port={ports[0]}",
+            f"--alt-listening-port={ports[1]}",
             f"--userdb={(self.folder / 'turndb').resolve()}",
             f"--pidfile={(self.folder / 'coturn.pid').resolve()}",
         )
         await program.untilOutput(b"SQLite DB connection success")
-        return f"{first}:{COTURN_PORTS[0]}"
+        return f"{first}:{ports[0]}"
 
 
 class WayTests(CheckTestCase):
@@ -148,6 +156,19 @@ class WayTests(CheckTestCase):
         found = [each["classic"] for each in report["interfaces"]]
         self.assertEqual(found, ["port-restricted cone", "symmetric"])
 
+    async def test_blocked(self) -> None:
+        """
+        Where UDP is blocked, or all but one port, this is said, and TCP looked at all the same.
+        """
+        await self.build(Topology.parse("udp-blocked/corporate-firewall", LINK))
+        server = await self.startCoturn(ports=(443, 444))
+        for host in ("alice", "bob"):
+            report = await self.check("--stun", server, host=host)
+            self.assertEqual((report["udp"]["blocked"], report["classic"]), (True, "blocked"))
+            tcp = report["tcp"]
+            found = (tcp["blocked"], tcp["nat"], tcp["mapping"], tcp["ports"])
+            self.assertEqual(found, (False, True, "endpoint-independent", "preserved"))
+
     async def test_otherPort(self) -> None:
         """
         Where the service's host does not answer at the usual port, the failure says what to do.
@@ -164,30 +185,62 @@ class WayTests(CheckTestCase):
 
 class NATKindTests(CheckTestCase):
     """
-    Every kind of NAT of the lab.
+    Every kind of NAT of the lab: all of them in one network, each with a host behind it. A check is
+    mostly waiting, so several go on at once.
     """
 
-    async def checkKind(self, name: str) -> None:
-        await self.build(Topology.parse(f"{name}/none", LINK))
-        behaviour = KINDS["linux-masquerade" if name == "kernel" else name]
-        coturn = await self.startCoturn() if name not in PRESETS else None
-        for server in filter(None, (f"{self.serviceHosts[0]}:3478", coturn)):
-            report = await self.check("--stun", server)
-            self.checkProtocol(name, behaviour, report["udp"])
-            self.assertEqual(report["udp"]["filtering"], behaviour.filtering.value, name)
-            self.checkProtocol(name, behaviour, report["tcp"])
-            self.checkStrangers(behaviour, report["tcp"], server != coturn)
-            self.assertEqual(len(report["forecast"]), 10)
-            self.checkWay(report["path"])
+    timeout = 400
 
-    def checkWay(self, path: dict[str, Any]) -> None:
+    def network(self, kinds: Sequence[str]) -> Topology:
+        """
+        A host behind a NAT of each of the kinds, with the name of the kind.
+        """
+        topology = Topology.parse("none/none", LINK)
+        hosts, nats = [topology.host("rendezvous")], []
+        for number, kind in enumerate(kinds, 1):
+            nat = NATSpec(
+                name=f"nat-{kind}",
+                behaviour=_behaviour(kind),
+                addresses=(f"31.1.{number}.1",),
+                inside=(f"10.{number}.0.0/24",),
+                link=LINK,
+                isKernel=kind == "kernel",
+            )
+            nats.append(nat)
+            address = f"10.{number}.0.10"
+            hosts.append(HostSpec(name=kind, addresses=(address,), behind=nat.name, link=LINK))
+        return Topology((*hosts,), (*nats,))
+
+    async def checkKinds(self, kinds: Sequence[str], hasCoturn: bool) -> None:
+        """
+        Check all of these, with our service or with coturn.
+        """
+        await self.build(self.network(kinds))
+        server = await self.startCoturn() if hasCoturn else f"{self.serviceHosts[0]}:3478"
+        turns = DeferredSemaphore(AT_ONCE)
+        checks = [turns.run(self.checkKind, kind, server, hasCoturn) for kind in kinds]
+        results = await DeferredList(checks, consumeErrors=True)
+        wrong = [result for isRight, result in results if not isRight]
+        self.assertEqual(wrong, [])
+
+    async def checkKind(self, kind: str, server: str, isCoturn: bool) -> None:
+        behaviour = _behaviour(kind)
+        report = await self.check("--stun", server, host=kind)
+        self.checkProtocol(kind, behaviour, report["udp"])
+        self.assertEqual(report["udp"]["filtering"], behaviour.filtering.value, kind)
+        self.checkProtocol(kind, behaviour, report["tcp"])
+        self.checkStrangers(kind, behaviour, report["tcp"], not isCoturn)
+        self.assertEqual(len(report["forecast"]), 10)
+        self.checkWay(kind, report["path"])
+
+    def checkWay(self, kind: str, path: dict[str, Any]) -> None:
         """
         One NAT is no two, and the lab's links carry what Ethernet does.
         """
-        self.assertEqual((path["nested"], path["nestedSureness"]), (False, "certain"))
+        self.assertEqual((path["nested"], path["nestedSureness"]), (False, "certain"), kind)
         sizes = ("mtuOut", "mtuIn", "blackHole", "fragmentsOut", "fragmentsIn", "undetermined")
         found = [path[key] for key in sizes]
-        self.assertEqual(found, [1500, 1500, False, True, True, {}])
+        self.assertEqual(found, [1500, 1500, False, True, True, {}], kind)
 
     def checkProtocol(self, name: str, behaviour: NATBehaviour, report: dict[str, Any]) -> None:
         mapping, ports = lookOf(behaviour)
@@ -199,26 +252,25 @@ class NATKindTests(CheckTestCase):
             self.assertEqual(report["hairpin"], behaviour.hairpin, (name, report))
 
     def checkStrangers(
-        self, behaviour: NATBehaviour, report: dict[str, Any], isServiceAsked: bool
+        self, kind: str, behaviour: NATBehaviour, report: dict[str, Any], isServiceAsked: bool
     ) -> None:
         """
         Our service connects back, which shows what the filter does; otherwise a hairpin does.
         """
         if isServiceAsked or report["hairpin"]:
-            self.assertEqual(report["filtering"], behaviour.filtering.value)
+            self.assertEqual(report["filtering"], behaviour.filtering.value, kind)
             if behaviour.filtering is not Filtering.ENDPOINT_INDEPENDENT:
-                self.assertEqual(report["unsolicited"], behaviour.unsolicited.value)
+                self.assertEqual(report["unsolicited"], behaviour.unsolicited.value, kind)
 
+    async def test_service(self) -> None:
+        """
+        With our service, each is found to be what it is.
+        """
+        await self.checkKinds([*KINDS, "kernel"], hasCoturn=False)
 
-def _makeKindTest(name: str) -> Any:
-    async def test(self: NATKindTests) -> None:
-        await self.checkKind(name)
-
-    test.__doc__ = f"""
-    What NAT {name} is, is found out; of the plain kinds, with coturn as well.
-    """
-    return test
-
-
-for _name in [*KINDS, "kernel"]:
-    setattr(NATKindTests, f"test_{_name}".replace("-", ""), _makeKindTest(_name))
+    async def test_coturn(self) -> None:
+        """
+        With coturn, so are the plain kinds.
+        """
+        plain = [kind for kind in KINDS if kind not in PRESETS]
+        await self.checkKinds([*plain, "kernel"], hasCoturn=True)
