@@ -24,6 +24,7 @@ from holepunch.cli import labmatrixreport as report
 from holepunch.cli.labmatrixsvg import renderHTML, renderSVG
 from holepunch.cli.options import jsonOption, verboseOption
 from holepunch.cli.output import Output, jsonLine, makeOutput
+from holepunch.cli.outputfile import OutputFile
 from holepunch.cli.running import run
 from holepunch.errors import MatrixFailed, UsageError
 from holepunch.lab.matrixgrid import GRID_NAMES, Grid, makeGrid
@@ -34,7 +35,7 @@ from holepunch.lab.matrixresult import MatrixResult, Trial, disagreements
 from holepunch.lab.matrixsimulation import runShards, shards, stopWorkers
 from holepunch.rendezvous.introduction import RelayPolicy
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = OutputFile()
 _PER_CORE = 4
 
 

@@ -247,6 +247,15 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(running.returncode, 128 + signal.SIGTERM)
         self.assertEqual(said, b"")
 
+    def test_unwritable(self) -> None:
+        """
+        A file that cannot be written is refused before anything runs.
+        """
+        for option in ("--svg", "--html"):
+            ran = CliRunner().invoke(matrix, [option, f"{self.mktemp()}/it"])
+            self.assertEqual(ran.exit_code, 2, ran.output)
+            self.assertIn("there is no folder", ran.output)
+
     def test_run(self) -> None:
         """
         The command runs a grid in several processes, writes the picture and the page, and tells the
