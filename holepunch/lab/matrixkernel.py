@@ -36,6 +36,7 @@ from holepunch.lab.matrixprogram import ProgramTemplate, runPair
 from holepunch.lab.matrixresult import Trial
 from holepunch.lab.namespaces import NamespaceLab
 from holepunch.rendezvous.introduction import RelayPolicy
+from holepunch.rendezvous.service import DEFAULT_MAIN
 
 PATIENCE = 5.0
 """
@@ -255,7 +256,8 @@ class _Play:
         self._location = f"{Identity.load(identity, create=True).peerID}@{first}:{WEB_PORT}"
         service = [sys.executable, "-c", _TWISTD, "--nodaemon", "--pidfile="]
         service += [f"--rundir={self._folder}", "holepunch", f"--identity={identity}"]
-        service += [f"--main=tcp:{WEB_PORT}:interface={first}"]
+        # Other programs look for the service where it is by default.
+        service += [f"--main=tcp:{WEB_PORT}:interface={first}", f"--main={DEFAULT_MAIN}"]
         service += [f"--assist={first}:3478", f"--assist={second}:3479"]
         if self._relay is not RelayPolicy.NEVER:
             service += [f"--relay={second}:{RELAY_PORT}", f"--relay-tls={WEB_PORT}"]
