@@ -15,6 +15,8 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import ClientFactory, Factory
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -158,6 +160,44 @@ class SecureStreamTests(StreamTestCase):
         """
         self.join(serverExpects=MALLORY)
         self.assertRaises(WrongPeer, self.internet.waitFor, self.server.secured)
+
+    def test_garbageAfterNomination(self) -> None:
+        """
+        Who sends something else than TLS, from the beginning or later, gets no further, and the
+        application hears that the stream is lost.
+        """
+        for garbage in (
+            bytes(100),
+            b"\x16\x03\x01\x40\x00" + b"\xff" * 20000,
+            b"GET / HTTP/1.1\r\n",
+        ):
+            side = Side(BOB, ALICE, False)
+            transport: Any = StringTransportWithDisconnection()
+            transport.protocol = stream = side.build(Clock())
+            stream.makeConnection(transport)
+            stream.dataReceived(garbage)
+            self.failureResultOf(side.secured, SSL.Error)
+        self.open()
+        tcp: Any = self.client.stream.transport
+        tcp.write(b"\xff" * 100)
+        self.assertNotIsInstance(self.internet.waitFor(self.there.lost), ConnectionDone)
+        self.assertEqual(bytes(self.there.received), b"")
+
+    def test_noCertificate(self) -> None:
+        """
+        Who shows no certificate gets no stream.
+        """
+        self.join()
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_alpn_protos([b"holepunch"])
+
+        def anonymous(isClient: bool) -> SSL.Connection:
+            connection = SSL.Connection(context, None)
+            connection.set_connect_state()
+            return connection
+
+        self.client.newConnection = anonymous
+        self.assertRaises(SSL.Error, self.internet.waitFor, self.server.secured)
 
     def test_halfClose(self) -> None:
         """
