@@ -123,7 +123,8 @@ def lastLine(result: CellResult) -> str:
     """
     if result.relay is not RelayPolicy.NEVER and result.ways:
         return next(iter(result.ways))
-    return next(iter(result.candidates))
+    # A program that is not ours need not tell its candidate.
+    return next(iter(result.candidates), "")
 
 
 def explanation(result: MatrixResult) -> str:
@@ -147,7 +148,9 @@ def describe(result: CellResult) -> str:
     text = f"{result.successes} of {len(result.trials)} connected"
     if result.median is not None:
         won = ", ".join(f"{name} {number}×" for name, number in result.candidates.items())  # noqa: RUF001
-        text += f", median {milliseconds(result.median)}, candidate {won}"
+        text += f", median {milliseconds(result.median)}"
+        if won:
+            text += f", candidate {won}"
     if result.relay is not RelayPolicy.NEVER and result.ways:
         text += ", " + ", ".join(f"{word} {number}×" for word, number in result.ways.items())  # noqa: RUF001
     if result.medianMove is not None:

@@ -156,10 +156,12 @@ class CellResult:
     @property
     def candidates(self) -> dict[str, int]:
         """
-        How often each kind of remote candidate won, the most frequent first.
+        How often each kind of remote candidate won, the most frequent first, as far as was told.
         """
         counts = Counter(
-            trial.candidate or "?" for trial in self.trials if trial.seconds is not None
+            trial.candidate
+            for trial in self.trials
+            if trial.seconds is not None and trial.candidate is not None
         )
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

@@ -66,6 +66,17 @@ class ReportTests(SynchronousTestCase):
         report.show(Console(file=stream, width=120, highlight=False), result)
         return stream.getvalue()
 
+    def test_silentProgram(self) -> None:
+        """
+        A program that does not tell which candidate won has its time alone in its cells.
+        """
+        told = made("iroh")
+        trials = [attrs.evolve(trial, candidate=None) for trial in told.trials]
+        result = attrs.evolve(told, trials=tuple(trials))
+        self.assertNotIn("?", self.shown(result))
+        self.assertNotIn("candidate ", report.describe(result.cells(FLOWS[0])[0]))
+        renderSVG(result)
+
     def test_json(self) -> None:
         """
         The JSON object has every cell in every flow, with why it is not green.
