@@ -117,7 +117,7 @@ class Side:
         ports, note = report.ports, ""
         if similar is not None and filtering is None and similar.filtering is not None:
             filtering = similar.filtering
-            note = "if the filter is the same as that of the other transport"
+            note = " (its filter was taken to be the same as that of the other transport)"
         return cls(
             isBlocked=report.isBlocked,
             keepsEndpoint=None if isDependent is None else not isDependent,
@@ -223,8 +223,7 @@ def foresee(own: Side, other: Side) -> Prospect:
     if len({prospect.outlook for prospect in prospects}) > 1:
         return Prospect(Outlook.UNKNOWN, "too little is known of this NAT")
     prospect = min(prospects, key=lambda each: each.why)
-    notes = [side.note for side in (own, other) if side.note]
-    return Prospect(prospect.outlook, ", ".join([prospect.why, *notes]))
+    return Prospect(prospect.outlook, prospect.why + own.note + other.note)
 
 
 def _judge(own: Side, other: Side) -> Prospect:
