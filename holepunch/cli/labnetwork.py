@@ -25,6 +25,7 @@ from holepunch.nat import (
     PRESETS,
     Mapping,
     NATBehaviour,
+    PortAllocation,
     Protocol,
     Unsolicited,
 )
@@ -204,7 +205,10 @@ def _peculiarities(behaviour: NATBehaviour) -> Iterator[str]:
     if behaviour.outbound:
         ports = ", ".join(f"{each.protocol.name} {each.port}" for each in behaviour.outbound)
         yield f"lets out only {ports}"
-    if behaviour.overloadsPorts and behaviour.mapping is not Mapping.ENDPOINT_INDEPENDENT:
+    if behaviour.blocked:
+        yield f"blocks {', '.join(each.name for each in behaviour.blocked)}"
+    isKept = behaviour.overloadsPorts and behaviour.ports is PortAllocation.PRESERVED
+    if isKept and behaviour.mapping is not Mapping.ENDPOINT_INDEPENDENT:
         yield "one port for all while it can"
     if behaviour.isOneToOne:
         yield "an address outside for each inside"

@@ -117,8 +117,14 @@ class GroupTests(LabTestCase):
         listed = self.done("behaviours")
         for name in ("symmetric ", "home-router ", "corporate-firewall ", "kernel"):
             self.assertIn(name, listed)
-        for detail in ("lets out only TCP 443", "RST to the unsolicited", "end after 3600 s"):
+        for detail in (
+            "lets out only TCP 443",
+            "RST to the unsolicited",
+            "end after 3600 s",
+            "blocks UDP",
+        ):
             self.assertIn(detail, listed)
+        self.assertEqual(listed.count("one port for all while it can"), 1)
 
 
 class LifeTests(LabTestCase):
