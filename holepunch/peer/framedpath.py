@@ -2,10 +2,10 @@
 A path for datagrams on a punched TCP connection: each in a frame of its own (RFC 4571), as are the
 checks that keep it alive.
 
-A connection that cannot keep up drops datagrams, as a network does: to keep them would only make
-all of them late, and what runs above would not learn that it sends too fast.
+A connection that cannot keep up drops datagrams, as a network does: to keep all of them would only
+make them late, and what runs above would not learn that it sends too fast.
 
-Owns: the frames, the back-pressure, its checks.
+Owns: the frames, its checks.
 Knows nothing of: how the connection came to be.
 Driven by: the connection, through L{PunchingConnection}; the application; the clock.
 """
@@ -32,6 +32,7 @@ from holepunch.identity import PeerID
 from holepunch.peer.address import PunchedAddress
 from holepunch.peer.openpath import OpenPath
 from holepunch.peer.proofdriver import ProofDriver
+from holepunch.peer.sendqueue import SendQueue
 from holepunch.punch import Path, SessionConfig
 from holepunch.punch.pairproof import PairProofConfig
 from holepunch.stun import Rfc4571Framer, frameRfc4571, looksLikeStun
@@ -95,7 +96,7 @@ class FramedPath(OpenPath):
             answered=self.answered,
             lost=lambda reason: session.end(PathLost(reason)),
         )
-        self._isFull = False
+        self._queue: SendQueue[None] = SendQueue(lambda _, data: self._sendFrame(data))
         self._unread = 0
         self._lingerCall: IDelayedCall | None = None
         self._tcp: ITCPTransport | None = None
@@ -123,15 +124,15 @@ class FramedPath(OpenPath):
 
     def send(self, data: bytes) -> None:
         """
-        Send one datagram, unless the connection is full; after the path is lost, it goes nowhere.
+        Send one datagram, unless too many wait already; after the path is lost, it goes nowhere.
 
         @param data: At most 65,535 bytes.
         @raise ValueError: C{data} would be taken for STUN.
         """
         if looksLikeStun(data):
             raise ValueError("these bytes would be taken for STUN: begin with another byte")
-        if not self._isFull:
-            self._sendFrame(data)
+        if not self.isLost:
+            self._queue.put(None, data)
 
     def probe(self) -> None:
         """
@@ -184,6 +185,7 @@ class FramedPath(OpenPath):
         The connection is gone.
         """
         self._tcp = None
+        self._queue.clear()
         self._proof.stop()
         if self._lingerCall is not None and self._lingerCall.active():
             self._lingerCall.cancel()
@@ -203,7 +205,7 @@ class FramedPath(OpenPath):
         Send a check, or an answer, though the connection be full: it has to go on living. But
         whoever sends checks, and reads no answers, gets no more.
         """
-        if self._isFull:
+        if self._queue.isFull:
             self._unread += 1
         if self._unread <= _UNREAD_CHECKS:
             self._sendFrame(data)
@@ -218,14 +220,14 @@ class FramedPath(OpenPath):
         """
         The connection is full.
         """
-        self._isFull = True
+        self._queue.pause()
 
     def resumeProducing(self) -> None:
         """
         There is room again.
         """
-        self._isFull = False
         self._unread = 0
+        self._queue.resume()
 
     def stopProducing(self) -> None:
         """

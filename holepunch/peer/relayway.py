@@ -32,6 +32,7 @@ from holepunch.errors import (
 )
 from holepunch.peer.keepalive import keepAlive
 from holepunch.peer.reactor import PeerReactor
+from holepunch.peer.sendqueue import SendQueue
 from holepunch.rendezvous.relaygrant import RelayGrant, RelayServer
 from holepunch.turn import (
     Allocated,
@@ -149,8 +150,7 @@ class RelayWay(abc.ABC):
         """
         Send a datagram from the relayed address.
         """
-        if self._mayWrite:
-            self._do(self.client.send, remote, data)
+        self._do(self.client.send, remote, data)
 
     def close(self) -> None:
         """
@@ -165,8 +165,6 @@ class RelayWay(abc.ABC):
             self._closeSocket()
 
     # --- the core ---------------------------------------------------------------------------
-
-    _mayWrite = True
 
     def _begin(self) -> None:
         self._do(self.client.start)
@@ -324,17 +322,18 @@ class _ConnectFactory(ClientFactory):
 
 class StreamWay(RelayWay):
     """
-    By TCP. A connection that cannot keep up drops datagrams, as a network does.
+    By TCP.
     """
 
     _tcp: ITCPTransport | None = None
     _connector: IConnector | None = None
-    _mayWrite = False
 
     def start(self) -> None:
         """
         Connect; the request follows when the connection is there.
         """
+        self._queue = SendQueue(super().send)
+        self._queue.pause()
         self._framer = TurnFramer()
         self._connector = self._reactor.connectTCP(
             self._server.host, self._server.port, self._factory(), timeout=_CONNECT_TIMEOUT
@@ -348,12 +347,18 @@ class StreamWay(RelayWay):
         Connected.
         """
         self._tcp = transport
-        self._mayWrite = True
         transport.setTcpNoDelay(True)
         keepAlive(transport)
         cast(Any, transport).registerProducer(self, True)
         if self.client.state is AllocationState.NEW:
             self._begin()
+        self._queue.resume()
+
+    def send(self, remote: TransportAddress, data: bytes) -> None:
+        """
+        Send a datagram from the relayed address, unless too many wait already.
+        """
+        self._queue.put(remote, data)
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -372,20 +377,20 @@ class StreamWay(RelayWay):
         The connection is gone, or never was.
         """
         self._tcp = None
-        self._mayWrite = False
+        self._queue.clear()
         self._end(RelayUnreachable(reason.getErrorMessage()))
 
     def pauseProducing(self) -> None:
         """
         The connection is full.
         """
-        self._mayWrite = False
+        self._queue.pause()
 
     def resumeProducing(self) -> None:
         """
         There is room again.
         """
-        self._mayWrite = self._tcp is not None
+        self._queue.resume()
 
     def stopProducing(self) -> None:
         """

@@ -127,14 +127,17 @@ class FramedPathTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """
-        A connection that cannot keep up drops datagrams, and takes others when there is room again.
+        For a connection that is full, datagrams wait; what is too much is dropped.
         """
+        waiting = [b"\xff" * 60_000 + bytes([number]) for number in range(4)]
         self.near.path.pauseProducing()
-        self.near.path.send(b"\xffdropped")
+        for datagram in (*waiting, b"\xff" * 60_000):
+            self.near.path.send(datagram)
+        self.assertEqual(self.near.transport.value(), b"")
         self.near.path.resumeProducing()
         self.near.path.send(b"\xffsent")
         self.pump()
-        self.assertEqual(self.far.received, [b"\xffsent"])
+        self.assertEqual(self.far.received, [*waiting, b"\xffsent"])
 
     def test_alive(self) -> None:
         """
