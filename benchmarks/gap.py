@@ -17,10 +17,9 @@ import json
 import os
 import statistics
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-from connect import Worker
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -28,6 +27,11 @@ from twisted.python.failure import Failure
 from holepunch.lab.enginelink import engineEnvironment
 from holepunch.lab.namespaces import NamespaceLab
 from holepunch.lab.topology import LinkSpec, Topology
+
+if TYPE_CHECKING:
+    from benchmarks.connect import Worker
+else:
+    from connect import Worker
 
 _WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "connectworker.py")
 
