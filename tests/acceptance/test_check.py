@@ -27,7 +27,7 @@ from tests.acceptance.stage import StageTestCase
 LINK = LinkSpec(latency=0.005)
 COTURN_PORTS = (5478, 5479)
 # So many checks go on at the same time.
-AT_ONCE = 5
+AT_ONCE = 3
 # Those that block a protocol have tests of their own.
 KINDS = {
     name: behaviour
