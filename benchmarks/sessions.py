@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from holepunch.address import TransportAddress
 from holepunch.identity import Identity
 from holepunch.lab import SimulatedInternet, Topology
-from holepunch.peer import FixedHostAddresses, Peer
+from holepunch.peer import FixedHostAddresses, Peer, SessionOptions
 from holepunch.rendezvous.limits import Limits
 from holepunch.rendezvous.service import RendezvousService
 from holepunch.tls import IdentityTLS
@@ -45,6 +45,8 @@ LOOPBACK = "127.0.0.1"
 TOPOLOGY = "port-restricted/port-restricted"
 PORT = 7000
 WARM_UP = 3
+# By both transports, all connections would share the session of the first one.
+TCP = SessionOptions()
 UNLIMITED = 1_000_000
 
 KINDS = {
@@ -219,7 +221,7 @@ class Simulation:
 
     async def _session(self, peer: Peer, isTCP: bool) -> None:
         if isTCP:
-            await once(peer.connectEndpoint("bob"))
+            await once(peer.connectEndpoint("bob", TCP))
         else:
             await echoDatagram(peer)
 
