@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -250,7 +250,7 @@ class ServerEndpoint:
 
 def parseClient(
     reactor: Any,
-    target: str,
+    *words: str,
     rendezvous: str | None = None,
     identity: str | None = None,
     timeout: str = "30",
@@ -265,8 +265,13 @@ def parseClient(
     """
     Make the endpoint of a client string.
 
+    @param words: What has no keyword: the peer to connect to.
     @raise ValueError: A value makes no sense.
     """
+    target, *rest = words or ("",)
+    if not target:
+        raise UsageError("no peer: write holepunch:PEER, with its name or ID")
+    _refuseWords(rest)
     _refuse(
         unknown,
         "rendezvous, identity, timeout, transport, relay, tcpFlow, known, user, passwordFile",
@@ -290,6 +295,7 @@ def parseClient(
 
 def parseServer(
     reactor: Any,
+    *words: str,
     name: str | None = None,
     rendezvous: str | None = None,
     identity: str | None = None,
@@ -303,8 +309,10 @@ def parseServer(
     """
     Make the endpoint of a server string.
 
+    @param words: What has no keyword: a mistake.
     @raise ValueError: A value makes no sense.
     """
+    _refuseWords(tuple(filter(None, words)))
     _refuse(unknown, "name, rendezvous, identity, known, allow, deny, user, passwordFile")
     if name is not None:
         checkName(name)
@@ -335,6 +343,14 @@ def _oneOf(kind: type[_Choice], name: str, text: str, *others: str) -> _Choice:
     except ValueError:
         known = ", ".join([*others, *(str(each.value) for each in kind)])
         raise UsageError(f"{name} is one of {known}, not {text!r}") from None
+
+
+def _refuseWords(words: Sequence[str]) -> None:
+    for word in words:
+        raise UsageError(
+            f"what is {word!r}? A name is written name=NAME, and a colon inside a value \\:, as in"
+            " rendezvous=HOST\\:PORT"
+        )
 
 
 def _refuse(unknown: Mapping[str, str], known: str) -> None:

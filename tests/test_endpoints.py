@@ -14,7 +14,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import provider
 
-from holepunch.endpoints import parseClient, parseServer
+from holepunch.endpoints import ClientEndpoint, ServerEndpoint, parseClient, parseServer
 from holepunch.errors import (
     BadAddress,
     BadCredentials,
@@ -49,6 +49,12 @@ class EndpointStringTests(SynchronousTestCase):
         self.patch(os, "environ", {**os.environ, "XDG_CONFIG_HOME": self.mktemp()})
         os.environ.pop("HOLEPUNCH_RENDEZVOUS", None)
 
+    def client(self, rendezvous: str, identity: str, **others: str) -> ClientEndpoint:
+        return parseClient(self.reactor, "bob", rendezvous=rendezvous, identity=identity, **others)
+
+    def server(self, rendezvous: str, identity: str) -> ServerEndpoint:
+        return parseServer(self.reactor, name="bob", rendezvous=rendezvous, identity=identity)
+
     def test_mistakesInWords(self) -> None:
         """
         What cannot be read is refused when it is read.
@@ -72,6 +78,22 @@ class EndpointStringTests(SynchronousTestCase):
         ):
             self.assertRaises(ValueError, serverFromString, self.reactor, text)
 
+    def test_wordsWithoutKeyword(self) -> None:
+        """
+        A colon that should have been escaped is pointed at, and so is a peer that is missing.
+        """
+        for parse, text, part in (
+            (clientFromString, "holepunch:bob:rendezvous=127.0.0.1:4460", "what is '4460'?"),
+            (clientFromString, "holepunch:bob:carol:rendezvous=x", "what is 'carol'?"),
+            (clientFromString, "holepunch:bob:target=carol:rendezvous=x", "has no target="),
+            (clientFromString, "holepunch:rendezvous=x", "no peer"),
+            (clientFromString, "holepunch::rendezvous=x", "no peer"),
+            (serverFromString, "holepunch:name=web:rendezvous=127.0.0.1:4460", "what is '4460'?"),
+            (serverFromString, "holepunch:web:rendezvous=x", "what is 'web'?"),
+        ):
+            error = self.assertRaises(UsageError, parse, self.reactor, text)
+            self.assertIn(part, str(error))
+
     def test_mistakesInValues(self) -> None:
         """
         What makes no sense is told when it is used, and no peer is left behind.
@@ -84,8 +106,8 @@ class EndpointStringTests(SynchronousTestCase):
             (SERVICE, "/", BadIdentity),
         ):
             endpoints = (
-                parseClient(self.reactor, "bob", rendezvous, identity).connect(factory),
-                parseServer(self.reactor, "bob", rendezvous, identity).listen(factory),
+                self.client(rendezvous, identity).connect(factory),
+                self.server(rendezvous, identity).listen(factory),
             )
             for endpoint in endpoints:
                 self.failureResultOf(endpoint, kind).trap(HolepunchError)
@@ -96,7 +118,7 @@ class EndpointStringTests(SynchronousTestCase):
         The first connect fails as soon as the service cannot be reached, and nothing goes on then;
         the next one tries again.
         """
-        endpoint = parseClient(self.reactor, "bob", "5.1.0.1:9", self.identity)
+        endpoint = self.client("5.1.0.1:9", self.identity)
         for _ in range(2):
             connecting = [endpoint.connect(Factory.forProtocol(Protocol)) for _ in range(2)]
             for each in connecting:
@@ -110,7 +132,7 @@ class EndpointStringTests(SynchronousTestCase):
         """
         A service that never answers is given up when the time is over.
         """
-        endpoint = parseClient(self.reactor, "bob", "203.0.113.9", self.identity, timeout="3")
+        endpoint = self.client("203.0.113.9", self.identity, timeout="3")
         connecting = endpoint.connect(Factory.forProtocol(Protocol))
         error = self.assertRaises(RendezvousUnreachable, self.internet.waitFor, connecting, 4.0)
         self.assertIn("203.0.113.9 did not answer within 3 seconds", str(error))
@@ -129,7 +151,7 @@ class EndpointStringTests(SynchronousTestCase):
 
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        endpoint = parseServer(self.reactor, "bob", "5.1.0.1:9", self.identity)
+        endpoint = self.server("5.1.0.1:9", self.identity)
         listening = endpoint.listen(Factory.forProtocol(Protocol))
         self.internet.advance(10.0)
         self.assertNoResult(listening)
@@ -182,7 +204,7 @@ class EndpointStringTests(SynchronousTestCase):
         """
         Listening that is cancelled leaves no peer behind that goes on registering.
         """
-        endpoint = parseServer(self.reactor, "bob", SERVICE, self.identity)
+        endpoint = self.server(SERVICE, self.identity)
         listening = endpoint.listen(Factory.forProtocol(Protocol))
         self.internet.advance(1.0)
         listening.cancel()
