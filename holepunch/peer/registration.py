@@ -170,6 +170,9 @@ class RegistrationKeeper:
         if loop is not None:
             # Not at once: the loop itself may have called whoever stops us.
             await deferLater(self._reactor, 0, loop.cancel)
+            # Whoever ends the program next must not cut off what was written last, such as the
+            # ends of links over TCP: it leaves between two turns of the reactor.
+            await deferLater(self._reactor, 0)
 
     def whenRegistered(self, isPatient: bool = True) -> Deferred[MainConnectionState]:
         """

@@ -119,6 +119,19 @@ class MovingTests(MovingTestCase):
         self.network.internet.advance(30.0)
         self.assertEqual(self.told(InterfacesChanged), [])
 
+    def test_lastWords(self) -> None:
+        """
+        A peer is stopped only when the reactor has had a turn to send what was written last.
+        """
+        self.network.waitFor(self.peer.whenRegistered())
+        clock = self.network.internet.clock
+        turns: list[str] = []
+        self.peer.stopService().addCallback(lambda _: turns.append("stopped"))
+        # This call was made last: it is in the turn after which, at the earliest, all is sent.
+        clock.callLater(0, turns.append, "sent")
+        self.network.internet.advance(1.0)
+        self.assertEqual(turns, ["sent", "stopped"])
+
 
 class BugTests(MovingTestCase):
     """
