@@ -36,7 +36,8 @@ class AskMe(LineOnlyReceiver):
         self.questions: list[tuple[str, Deferred[bool]]] = []
 
     def authorise(self, request: AccessRequest) -> Deferred[bool]:
-        who = request.knownName or f"{request.remote.short}, who says {request.remoteName}"
+        claim = f"who says {request.remoteName}" if request.remoteName else "who gives no name"
+        who = request.knownName or f"{request.remote.short}, {claim},"
         answer: Deferred[bool] = Deferred()
         self.questions.append((f"{who} wants to connect: y or n?", answer))
         if len(self.questions) == 1:

@@ -187,7 +187,7 @@ class RunExamples(ProgramTestCase):
         await program.says("door is ready")
         peer = self.peer(self.rendezvous, name="visitor")
         refused = Deferred.fromCoroutine(self.connect(peer, "door"))
-        await program.says(f"{peer.peerID.short}, who says visitor wants to connect")
+        await program.says(f"{peer.peerID.short}, who says visitor, wants to connect")
         program.types("n")
         with self.assertRaisesRegex(SessionRefused, "does not let you in"):
             await refused

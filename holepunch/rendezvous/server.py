@@ -195,9 +195,9 @@ class MainConnection(MailboxLine):
         self.inTime()
         self.startKeepalive(self.exchange.keepaliveInterval)
         self.log.info(
-            "peer {peerID} registered as {name} from {observed}",
+            "peer {peerID} registered{asName} from {observed}",
             peerID=registration.peerID.text,
-            name=registration.name,
+            asName=f" as {registration.name}" if registration.name is not None else "",
             observed=str(registration.observed),
         )
         self.registered(registration)

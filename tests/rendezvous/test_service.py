@@ -287,6 +287,16 @@ class LogTests(NetworkTestCase):
         self.waitFor(service.stopService())
         self.assertIn("RFC 5780", "\n".join(self.lines()))
 
+    def test_registrations(self) -> None:
+        """
+        A registration is told with its name, if there is one.
+        """
+        self.network.register("alice", ALICE, "alice")
+        self.network.register("bob", BOB)
+        text = "\n".join(self.lines())
+        self.assertIn(f"peer {ALICE.peerID} registered as alice from ", text)
+        self.assertIn(f"peer {BOB.peerID} registered from ", text)
+
     def test_secrets(self) -> None:
         """
         Nothing is logged by which a reader could join a session or pass for a peer.
