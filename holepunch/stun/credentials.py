@@ -96,13 +96,6 @@ class LongTermClient:
                 realm=realm, nonce=nonce, algorithms=(), chosen=None, key=key
             )
 
-    @property
-    def isChallenged(self) -> bool:
-        """
-        Is it known what the server asks for, so that requests carry the credential?
-        """
-        return self._challenge is not None
-
     def renewed(self, username: str, password: str) -> LongTermClient:
         """
         Another credential of the same user, towards the same server, which need not ask again.

@@ -168,6 +168,8 @@ class AllocationClient:
             isReliable,
             rto,
         )
+        # Else it is another relay than ours: coturn may take what follows Allocate before it.
+        self._isPipelining = realm is not None and nonce is not None
         self._refreshAt: float | None = None
         self._expiresAt = 0.0
         self._permissions: dict[str, float] = {}
@@ -436,9 +438,8 @@ class AllocationClient:
         """
         Is there a point in sending more than the Allocate request?
         """
-        if self.state is AllocationState.ALLOCATING:
-            return self._flow.isChallenged
-        return self.state is AllocationState.ALLOCATED
+        isEarly = self.state is AllocationState.ALLOCATING and self._isPipelining
+        return isEarly or self.state is AllocationState.ALLOCATED
 
     def _ask(self, purpose: Hashable, method: Method, attributes: tuple[Attribute, ...]) -> None:
         self._flow.hold(Request(purpose, method, attributes))

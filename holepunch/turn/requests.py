@@ -74,13 +74,6 @@ class RequestFlow:
         self._held: list[Request] = []
         self._outgoing: list[bytes] = []
 
-    @property
-    def isChallenged(self) -> bool:
-        """
-        Do requests carry the credential?
-        """
-        return self._credential.isChallenged
-
     def renew(self, username: str, password: str) -> None:
         """
         Use another credential of the same user from now on.
@@ -105,7 +98,7 @@ class RequestFlow:
 
     def hold(self, request: Request) -> None:
         """
-        Keep a request until L{release}, or until the relay has said what it asks for.
+        Keep a request until L{release}.
         """
         self._held.append(request)
 
@@ -146,7 +139,6 @@ class RequestFlow:
             self._underWay.clear()
             for each in again:
                 self.submit(each, now)
-            self.release(now)
             return None
         if fate is ResponseFate.IGNORED and not self._isReliable:
             return None

@@ -151,7 +151,8 @@ class AllocationClientTests(SynchronousTestCase):
 
     def test_unknownRealm(self) -> None:
         """
-        Without realm and nonce only Allocate leaves; the rest follows the challenge.
+        Without realm and nonce only Allocate leaves, again after the challenge, too; the rest
+        follows its answer.
         """
         self.client = makeClient()
         self.client.start(self.now)
@@ -160,9 +161,12 @@ class AllocationClientTests(SynchronousTestCase):
         (bare,) = self.requests()
         self.assertFalse(bare.hasIntegrity)
         self.receive(challenge(bare, 401, NONCE))
-        self.assertEqual(
-            [each.method for each in self.requests()], [Method.ALLOCATE, Method.CREATE_PERMISSION]
-        )
+        (allocate,) = self.requests()
+        self.assertTrue(allocate.hasIntegrity)
+        self.client.permit("192.0.2.9", self.now)
+        self.assertEqual(self.requests(), [])
+        self.receive(success(allocate))
+        self.assertEqual([each.method for each in self.requests()], [Method.CREATE_PERMISSION] * 2)
 
     def test_overtaken(self) -> None:
         """
