@@ -13,12 +13,11 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from holepunch.address import Transport, TransportAddress
+from holepunch.address import TransportAddress
 from holepunch.errors import PeerClosed
 from holepunch.identity import PeerID
-from holepunch.peer.address import PunchedAddress
 from holepunch.peer.datagramport import DatagramPort
-from holepunch.peer.openpath import OpenPath
+from holepunch.peer.openpath import PairPath
 from holepunch.punch import Path, SessionConfig
 from holepunch.punch.goodbye import buildGoodbye, isGoodbye
 from holepunch.stun import looksLikeStun
@@ -40,7 +39,7 @@ class _PathSession(Protocol):
         """
 
 
-class DatagramPath(OpenPath):
+class DatagramPath(PairPath):
     """
     Datagrams to and from one peer, over a hole in the NATs.
 
@@ -57,10 +56,9 @@ class DatagramPath(OpenPath):
         config: SessionConfig,
         session: _PathSession,
     ) -> None:
-        super().__init__(clock)
+        super().__init__(clock, path, addresses)
         self._config = config
         self._port = port
-        self._addresses = addresses
         self._session = session
         self.moved(path)
 
@@ -68,27 +66,8 @@ class DatagramPath(OpenPath):
         """
         The session selected this pair.
         """
-        self._path = path
+        self.path = path
         self._local, self._remote = path.local, path.remote
-
-    @property
-    def path(self) -> Path:
-        """
-        The pair in use.
-        """
-        return self._path
-
-    def getHost(self) -> PunchedAddress:
-        """
-        Our endpoint and peer ID.
-        """
-        return PunchedAddress.of(Transport.UDP, self._path.local, self._addresses[0])
-
-    def getPeer(self) -> PunchedAddress:
-        """
-        The other side's endpoint and peer ID.
-        """
-        return PunchedAddress.of(Transport.UDP, self._path.remote, self._addresses[1])
 
     # --- the application ------------------------------------------------------------------------
 
@@ -103,7 +82,7 @@ class DatagramPath(OpenPath):
         if looksLikeStun(data):
             raise ValueError("these bytes would be taken for STUN: begin with another byte")
         if self._reason is None:
-            self._port.send(self._path.remote, data)
+            self._port.send(self.path.remote, data)
 
     def sendMany(self, datagrams: Sequence[bytes]) -> None:
         """
@@ -114,7 +93,7 @@ class DatagramPath(OpenPath):
         if any(map(looksLikeStun, datagrams)):
             raise ValueError("these bytes would be taken for STUN: begin with another byte")
         if self._reason is None:
-            self._port.sendMany(self._path.remote, datagrams)
+            self._port.sendMany(self.path.remote, datagrams)
 
     def probe(self) -> None:
         """
@@ -137,7 +116,7 @@ class DatagramPath(OpenPath):
         config = self._config
         if config.remoteCredentials is not None:
             self._port.send(
-                self._path.remote,
+                self.path.remote,
                 buildGoodbye(config.localCredentials, config.remoteCredentials, config.randomBytes),
             )
 
@@ -158,7 +137,7 @@ class DatagramPath(OpenPath):
             return False
         # The same two objects come again and again, and comparing what is in them takes longer.
         if local is not self._local or remote is not self._remote:
-            path = self._path
+            path = self.path
             if remote != path.remote or local != path.local:
                 return False
             self._local, self._remote = local, remote

@@ -26,11 +26,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from holepunch.address import Transport
 from holepunch.errors import MalformedMessage, PathLost, PeerClosed
 from holepunch.identity import PeerID
-from holepunch.peer.address import PunchedAddress
-from holepunch.peer.openpath import OpenPath
+from holepunch.peer.openpath import PairPath
 from holepunch.peer.proofdriver import ProofDriver
 from holepunch.peer.sendqueue import SendQueue
 from holepunch.punch import Path, SessionConfig
@@ -54,7 +52,7 @@ class _PathSession(Protocol):
 
 
 @implementer(IPushProducer)
-class FramedPath(OpenPath):
+class FramedPath(PairPath):
     """
     Datagrams to and from one peer, over a TCP connection.
 
@@ -73,10 +71,8 @@ class FramedPath(OpenPath):
         @param path: What was nominated, and proven with that.
         @param config: The session's.
         """
-        super().__init__(clock)
+        super().__init__(clock, path, addresses)
         assert config.remoteCredentials is not None
-        self._path = path
-        self._addresses = addresses
         self._session = session
         self._framer = Rfc4571Framer()
         self._proof = ProofDriver(
@@ -100,25 +96,6 @@ class FramedPath(OpenPath):
         self._unread = 0
         self._lingerCall: IDelayedCall | None = None
         self._tcp: ITCPTransport | None = None
-
-    @property
-    def path(self) -> Path:
-        """
-        The pair in use.
-        """
-        return self._path
-
-    def getHost(self) -> PunchedAddress:
-        """
-        Our endpoint and peer ID.
-        """
-        return PunchedAddress.of(Transport.TCP, self._path.local, self._addresses[0])
-
-    def getPeer(self) -> PunchedAddress:
-        """
-        The other side's endpoint and peer ID.
-        """
-        return PunchedAddress.of(Transport.TCP, self._path.remote, self._addresses[1])
 
     # --- the application --------------------------------------------------------------------
 
@@ -176,7 +153,7 @@ class FramedPath(OpenPath):
             if self.isLost:
                 return
             if looksLikeStun(message):
-                self._proof.receive(message, self._path.remote)
+                self._proof.receive(message, self.path.remote)
             else:
                 self.deliver(message)
 

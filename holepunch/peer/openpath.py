@@ -1,7 +1,8 @@
 """
 What every path for datagrams has in common, whatever carries it.
 
-Owns: the receiver and what came before there was one; pings and those who wait for the end.
+Owns: the receiver and what came before there was one; pings and those who wait for the end; what
+a nominated pair tells of its ends.
 Knows nothing of: sockets; checks and consent.
 Driven by: L{DatagramPath<holepunch.peer.datagrampath.DatagramPath>} and its kin.
 """
@@ -18,8 +19,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from holepunch.errors import PathLost
+from holepunch.identity import PeerID
 from holepunch.interfaces import IDatagramPath
 from holepunch.peer.address import PunchedAddress
+from holepunch.punch import Path
 
 _WAITING_LIMIT = 64
 _PING_TIMEOUT = 5.0
@@ -157,3 +160,31 @@ class OpenPath(abc.ABC):
         if ping in self._pings:
             self._pings.remove(ping)
             ping.errback(PathLost("no answer"))
+
+
+class PairPath(OpenPath):
+    """
+    A path that is one nominated pair.
+
+    @ivar path: The pair in use.
+    """
+
+    def __init__(self, clock: IReactorTime, path: Path, addresses: tuple[PeerID, PeerID]) -> None:
+        """
+        @param addresses: Our peer ID and the other side's.
+        """
+        super().__init__(clock)
+        self.path = path
+        self._addresses = addresses
+
+    def getHost(self) -> PunchedAddress:
+        """
+        Our endpoint and peer ID.
+        """
+        return PunchedAddress.of(self.path.transport, self.path.local, self._addresses[0])
+
+    def getPeer(self) -> PunchedAddress:
+        """
+        The other side's endpoint and peer ID.
+        """
+        return PunchedAddress.of(self.path.transport, self.path.remote, self._addresses[1])
